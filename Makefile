@@ -1,0 +1,63 @@
+# `make deploy` brings a stack up on this machine; `make test` proves the collection; `make help` lists the rest.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+COLLECTION := $(VENV)/collections/ansible_collections/drydock/stack
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+INVENTORY ?= inventory/local
+ANSIBLE_PLAYBOOK := $(BIN)/ansible-playbook -i $(INVENTORY) $(if $(SUDO),--ask-become-pass)
+
+# NAME=shop SOURCE=../shop APP=shop.main:app PORT=8001: the variables that `make deploy` takes from the command line.
+VARIABLES = \
+	$(if $(NAME),-e fastapi_name='$(NAME)') \
+	$(if $(SOURCE),-e fastapi_source='$(SOURCE)') \
+	$(if $(APP),-e fastapi_app='$(APP)') \
+	$(if $(PORT),-e fastapi_port='$(PORT)')
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
+
+$(BIN)/ansible-playbook: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$(PYTHON) is $$($(PYTHON) --version); 3.11 or later is needed: make PYTHON=python3.12 …" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
+		|| { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y --no-install-recommends python3-venv; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(BIN)/pytest: tests/requirements.txt files/sample_app/requirements.txt | $(BIN)/ansible-playbook
+	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@touch $@
+
+# Ansible finds a collection by its path: ansible_collections/<namespace>/<name>.
+$(COLLECTION):
+	@mkdir -p $(@D) && ln -sfn ../../../.. $@
+
+.PHONY: venv
+venv: $(BIN)/ansible-playbook $(COLLECTION) ## Install what the controller needs into .venv
+
+.PHONY: deploy
+deploy: venv ## Bring a stack up: make deploy NAME=shop SOURCE=../shop APP=shop.main:app
+	$(ANSIBLE_PLAYBOOK) playbooks/deploy.yml $(VARIABLES)
+
+.PHONY: status
+status: venv ## Show what runs: make status NAME=shop
+	$(ANSIBLE_PLAYBOOK) playbooks/status.yml $(VARIABLES)
+
+.PHONY: remove
+remove: venv ## Take a stack away, its data stays: make remove NAME=shop
+	$(ANSIBLE_PLAYBOOK) playbooks/remove.yml $(VARIABLES)
+
+.PHONY: check
+check: $(BIN)/pytest venv ## Lint, unit and contract tests; needs no engine
+	$(BIN)/pytest tests/unit tests/contract
+
+.PHONY: test
+test: $(BIN)/pytest venv ## Everything: make check, then every scenario on servers of the lab
+	$(BIN)/pytest tests

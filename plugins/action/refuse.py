@@ -1,0 +1,22 @@
+# Copyright: The drydock.stack maintainers
+# MIT License (see LICENSE)
+from __future__ import annotations
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.drydock.stack.plugins.module_utils.guards import refusals
+from ansible_collections.drydock.stack.plugins.plugin_utils.variables import public
+
+
+class ActionModule(ActionBase):
+    """Refuse a host that a stack cannot be deployed on; documented in plugins/modules/refuse.py."""
+
+    _VALID_ARGS = frozenset({"host"})
+    _requires_connection = False
+
+    def run(self, tmp=None, task_vars=None):
+        super().run(tmp, task_vars)
+        found = refusals(self._task.args["host"], public(self._templar, task_vars))
+        if found:
+            raise AnsibleActionFail("\n".join(found))
+        return {"changed": False}

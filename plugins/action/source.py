@@ -1,0 +1,26 @@
+# Copyright: The drydock.stack maintainers
+# MIT License (see LICENSE)
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible_collections.drydock.stack.plugins.module_utils.source import SourceError, read_source
+
+
+class ActionModule(ActionBase):
+    """Read an application's source on the controller; documented in plugins/modules/source.py."""
+
+    _VALID_ARGS = frozenset({"path", "workdir", "app"})
+    _requires_connection = False
+
+    def run(self, tmp=None, task_vars=None):
+        super().run(tmp, task_vars)
+        path = Path(self._loader.path_dwim(self._task.args["path"]))
+        try:
+            source = read_source(path, self._task.args["workdir"], self._task.args["app"])
+        except SourceError as error:
+            raise AnsibleActionFail(str(error)) from error
+        return {"changed": False, **asdict(source), "root": str(source.root), "files": len(source.files)}

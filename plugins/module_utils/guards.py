@@ -1,0 +1,114 @@
+# Copyright: The drydock.stack maintainers
+# MIT License (see LICENSE)
+"""What a host must be like before a deploy touches it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.drydock.stack.plugins.module_utils.settings import postgres_major
+
+# start_interval of a health check needs this engine; the Compose file's notation needs this Compose.
+ENGINE_NEEDED = (25,)
+COMPOSE_NEEDED = (2, 24)
+GIGABYTE = 10**9
+
+
+def version(text: str) -> tuple[int, ...]:
+    """Return the numbers that a version begins with: `v2.26.1-4` gives (2, 26, 1)."""
+    numbers = []
+    for part in text.lstrip("v").split("."):
+        digits = "".join(part[: next((i for i, c in enumerate(part) if not c.isdigit()), len(part))])
+        if not digits:
+            break
+        numbers.append(int(digits))
+        if digits != part:
+            break
+    return tuple(numbers)
+
+
+def refusals(host: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    """Return why the stack cannot be deployed on the host, one message each; [] where it can.
+
+    ``host`` is what the module stack_info returned; ``settings`` are the role's public variables.
+    """
+    if host["user"] != 0:
+        return ["The deploy runs without the rights of root on the host; use `become: true`."]
+    if host["engine"]["problem"]:
+        return [f"The engine cannot be asked ({host['engine']['problem']}); start it, or let the role docker_host do so."]
+    return [
+        *engine(host["engine"]),
+        *disk(host["disk"], settings),
+        *ports(host),
+        *ca_bundle(host, settings),
+        *data(host, settings),
+    ]
+
+
+def engine(found: Mapping[str, Any]) -> list[str]:
+    needed = [
+        ("Docker Engine", found["server"], ENGINE_NEEDED),
+        ("The compose plugin", found["compose"], COMPOSE_NEEDED),
+        ("The buildx plugin", found["buildx"], (0,)),
+    ]
+    return [
+        f"{name} is {told or 'missing'}; {'.'.join(map(str, least))} or later is needed: update it."
+        for name, told, least in needed
+        if not told or version(told) < least
+    ]
+
+
+def disk(free: Mapping[str, int], settings: Mapping[str, Any]) -> list[str]:
+    needed = float(settings["fastapi_disk_required"])
+    least = min(free.values())
+    if least >= needed * GIGABYTE:
+        return []
+    return [
+        f"fastapi_disk_required is {needed:g} GB and the host has {least / GIGABYTE:.1f} GB free; "
+        "make room (`docker system df` says what the engine holds), or lower it."
+    ]
+
+
+def ports(host: Mapping[str, Any]) -> list[str]:
+    return [
+        f"The front door's port {port.strip(':')} is taken by {who}; stop it, or choose another fastapi_port."
+        for port, who in host["ports_taken"].items()
+    ]
+
+
+def ca_bundle(host: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    if not host["ca_bundle_missing"]:
+        return []
+    return [
+        f"fastapi_build_ca_bundle is {settings['fastapi_build_ca_bundle']} and the host has no such file; "
+        'install ca-certificates there, name another, or use "" for none.'
+    ]
+
+
+def data(host: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    volume = host["volume"]
+    found = []
+    if volume["major"] and volume["major"] != str(postgres_major(settings["fastapi_postgres_image"])):
+        found.append(
+            f"fastapi_postgres_image is {settings['fastapi_postgres_image']} and the volume {volume['name']} holds data of "
+            f"PostgreSQL {volume['major']}; use an image of that version."
+        )
+    for part in ("database", "user"):
+        wanted = settings[f"fastapi_database_{part.replace('database', 'name')}"]
+        if volume[part] and volume[part] != wanted:
+            found.append(
+                f"fastapi_database_{part.replace('database', 'name')} is {wanted} and the volume {volume['name']} was made with "
+                f"{volume[part]}; use that one."
+            )
+    if volume["major"] and host["password"] == "missing" and not settings.get("fastapi_database_password"):
+        found.append(
+            f"The volume {volume['name']} holds data and {settings['fastapi_root']}/secrets/database_password is missing; "
+            "give the password that it was made with as fastapi_database_password."
+        )
+    if host["password"] == "other":
+        found.append(
+            f"fastapi_database_password is not the one in {settings['fastapi_root']}/secrets/database_password, which the "
+            "database was made with; leave it out, or give that one."
+        )
+    return found

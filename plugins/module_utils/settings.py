@@ -1,0 +1,530 @@
+# Copyright: The drydock.stack maintainers
+# MIT License (see LICENSE)
+"""The rules of the role's public variables, alone and together.
+
+A message says variable, found, expected and remedy; of a secret, of a variable of the application and of credentials in a
+URL it says the kind only.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import json
+import keyword
+import math
+import posixpath
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ansible_collections.drydock.stack.plugins.module_utils.quoting import kind
+from ansible_collections.drydock.stack.plugins.module_utils.tuning import bytes_of
+
+Rule = Callable[[str, Any], Iterator[str]]
+
+RENAMED = {"fastapi_pg_user": "fastapi_database_user"}
+
+POSTGRES_MAJORS = range(13, 19)
+SHOWN = 80
+# Linux takes no environment variable that is longer, its name, `=` and the final NUL included (MAX_ARG_STRLEN).
+LONGEST_VARIABLE = 128 * 1024
+SMALLEST_MEMORY = 6 * 1024**2
+BUILD_SECRETS = ("netrc", "uv.toml", "pip.conf")
+DATABASE_SETTINGS = ("host", "port", "name", "user", "password", "url")
+DATABASE_ENV = {
+    "host": "DB_HOST",
+    "port": "DB_PORT",
+    "name": "DB_NAME",
+    "user": "DB_USER",
+    "password": "DB_PASSWORD",
+    "url": "DATABASE_URL",
+}
+# Names in .env that are not the user's, with what to do instead.
+RESERVED = {
+    "WEB_CONCURRENCY": "set fastapi_workers instead",
+    "RELEASE": "it is the id of the release; use another name",
+    "FORWARDED_ALLOW_IPS": "it is the front door's address, which alone is trusted; use another name",
+    "PATH": "the image sets it, and no program of it is found without; use another name",
+    "PYTHONPATH": "the image sets it, and no package of it is found without; use another name",
+}
+# Below these nothing but the system's own has a place, or it does not stay.
+SYSTEM_FOLDERS = tuple(
+    "/bin /boot /dev /etc /lib /lib32 /lib64 /libx32 /proc /run /sbin /sys /tmp /var/cache /var/lib/containerd "
+    "/var/lib/docker /var/log /var/run /var/spool /var/tmp".split()
+)
+# These hold folders of many owners: one below them is fine.
+SHARED_FOLDERS = ("/home", "/media", "/mnt", "/opt", "/root", "/srv", "/usr", "/usr/local", "/var", "/var/lib", "/var/www")
+# PostgreSQL takes these names for itself, in quotes too.
+RESERVED_ROLES = ("public", "none")
+
+NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*[a-z0-9+.](=[0-9][A-Za-z0-9.+:~-]*)?")
+IDENTIFIER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
+LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
+BODY_SIZE = re.compile(r"[0-9]+(\.[0-9]+)?([KMGT]i?)?B?", re.IGNORECASE)
+LOG_SIZE = re.compile(r"[1-9][0-9]*[kmg]?")
+READINESS_PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
+REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+@-]*")
+GIT_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[^/@\s]+@[^/:\s]+:")
+GIT_URL_TAKEN = re.compile(r"(https?|ssh|git|file)://\S+|[\w.-]+@[\w.-]+:\S+")
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+IMAGE = re.compile(
+    rf"(?:(?:localhost|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+|[A-Za-z0-9.-]+(?=:[0-9]+/)|\[[0-9a-f:]+\])(?::[0-9]+)?/)?"
+    rf"{_COMPONENT}(?:/{_COMPONENT})*"
+    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?(?:@sha256:[0-9a-f]{64})?"
+)
+
+
+def problems(settings: Mapping[str, Any]) -> list[str]:
+    """Return what is wrong with the settings, one message each; [] where nothing is.
+
+    `settings` maps each variable of a user's that starts with `fastapi_`, defaults included, to its value.
+    """
+    found = []
+    for name, value in settings.items():
+        rule = RULES.get(name)
+        found += rule(name, value) if rule else [_unknown(name)]
+    return found + list(_together(settings))
+
+
+def postgres_major(image: str) -> int:
+    """Return the major version that the tag of a PostgreSQL image begins with: `postgres:17-trixie` gives 17.
+
+    Raises ValueError where there is none, or one that is not supported.
+    """
+    match = IMAGE.fullmatch(image)
+    major = re.match(r"[0-9]+(?![A-Za-z0-9])", match["tag"] or "") if match else None
+    if not major or int(major[0]) not in POSTGRES_MAJORS:
+        raise ValueError(
+            f"{image} has no tag that begins with a major version from {POSTGRES_MAJORS[0]} to {POSTGRES_MAJORS[-1]}"
+        )
+    return int(major[0])
+
+
+def is_git_url(source: str) -> bool:
+    """Tell whether fastapi_source is a git URL, such as `https://…` or `git@host:path`, and no folder."""
+    return GIT_URL.match(source) is not None
+
+
+# --- Messages ---
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a message shows it: short, on one line, without credentials."""
+    if isinstance(value, str):
+        text = re.sub(r"://\S*@", "://…@", value)
+        plain = text if text and text == text.strip() and text.isprintable() else json.dumps(text, ensure_ascii=False)
+        plain = _printable(plain)
+        return plain if len(plain) <= SHOWN else f"{plain[: SHOWN - 1]}…"
+    if isinstance(value, bool):
+        return f"{str(value).lower()} (a boolean)"
+    if isinstance(value, (int, float)):
+        return str(value) if -(10**30) < value < 10**30 else kind(value)
+    return kind(value)
+
+
+def _say(name: str, value: Any, remedy: str) -> str:
+    if value is None:
+        return f"{name} has no value; {remedy}"
+    return f"{name} is {_shown(value)}; {remedy}"
+
+
+def _unknown(name: str) -> str:
+    name = _printable(name)
+    if name in RENAMED:
+        return f"{name} is now {RENAMED[name]}; rename it."
+    near = difflib.get_close_matches(name, RULES, 1)
+    meant = f"is {near[0]} meant?" if near else "see the role's README for those it has."
+    return f"{name} is set, and the role has no such variable; {meant}"
+
+
+# --- Rules of one variable: each yields messages ---
+
+
+def _text(check: Callable[[str], str | None], empty: bool = False) -> Rule:
+    """Text for which `check` has no remedy to give; `empty` says that "" is fine and means none."""
+
+    def rule(name: str, value: Any) -> Iterator[str]:
+        if value is None:
+            yield _say(name, value, "give one, or leave the line out.")
+        elif not isinstance(value, str):
+            yield _say(name, value, "use text: put it between quotes, as YAML changes what is written without (0123, yes).")
+        elif value or not empty:
+            remedy = check(value) or _plain(value)
+            if remedy:
+                yield _say(name, value, remedy)
+
+    return rule
+
+
+def _plain(value: str) -> str | None:
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value):
+        return "use text on one line, without control characters."
+    return None if value else "give some text, or leave the line out."
+
+
+def _matches(pattern: re.Pattern[str], remedy: str) -> Callable[[str], str | None]:
+    return lambda value: None if pattern.fullmatch(value) else remedy
+
+
+def _number(lowest: int, highest: int) -> Rule:
+    """A whole number, also as the digits that a command line gives."""
+
+    def rule(name: str, value: Any) -> Iterator[str]:
+        remedy = f"use {lowest} to {highest}."
+        if isinstance(value, str) and re.fullmatch(r"0|[1-9][0-9]{0,17}", value):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            yield _say(name, value, f"use a whole number, {lowest} to {highest}.")
+        elif not lowest <= value <= highest:
+            yield _say(name, value, remedy)
+
+    return rule
+
+
+def _decimal(lowest: float, remedy: str, empty: bool) -> Rule:
+    def rule(name: str, value: Any) -> Iterator[str]:
+        if empty and value == "" and isinstance(value, str):
+            return
+        number = value
+        if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value):
+            number = float(value)
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or not lowest <= number < math.inf:
+            yield _say(name, value, remedy)
+
+    return rule
+
+
+def _choice(*choices: str) -> Rule:
+    return _text(lambda value: None if value in choices else f"use one of {', '.join(choices)}.")
+
+
+def _list(check: Callable[[str], str | None]) -> Rule:
+    """A list of text, each of it checked."""
+
+    def rule(name: str, value: Any) -> Iterator[str]:
+        if not isinstance(value, (list, tuple)):
+            yield _say(name, value, "use a list of texts, such as [one, two].")
+            return
+        for number, item in enumerate(value, start=1):
+            yield from _text(check)(f"{name}, item {number},", item)
+
+    return rule
+
+
+def _stack_name(value: str) -> str | None:
+    if NAME.fullmatch(value):
+        return None
+    slug = unicodedata.normalize("NFKD", value).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", slug).lstrip("-0123456789")[:40].strip("-")
+    such = f" such as {slug}" if slug else ""
+    return f"use a lower-case letter, then up to 39 lower-case letters, digits and inner hyphens{',' + such if such else ''}."
+
+
+def _root(value: str) -> str | None:
+    parts = value.rstrip("/").split("/")
+    if not value.startswith("/") or ".." in parts or "." in parts or ":" in value or value != value.strip():
+        return "use an absolute path without '..', ':' and outer spaces, such as /opt/shop."
+    folder = posixpath.normpath(f"/{value.lstrip('/')}")
+    system = any(f"{folder}/".startswith(f"{taken}/") for taken in SYSTEM_FOLDERS)
+    packages = folder.startswith("/usr/") and not folder.startswith("/usr/local/")
+    home = posixpath.dirname(folder) == "/home"
+    if folder == "/" or folder in SHARED_FOLDERS or system or packages or home:
+        return "use a folder of the stack's own, outside those of the system, such as /opt/shop."
+    return None
+
+
+def _source(value: str) -> str | None:
+    if is_git_url(value) and not GIT_URL_TAKEN.fullmatch(value):
+        return "use a folder, or a git URL that begins with https://, ssh://, file:// or user@host:."
+    return None
+
+
+def _workdir(value: str) -> str | None:
+    if not value or value.startswith("/") or ".." in value.split("/") or value != value.strip() or "\\" in value:
+        return "use a folder inside the source without '..', or . for all of it."
+    return None
+
+
+def _app(value: str) -> str | None:
+    module, _, attribute = value.partition(":")
+    parts = [*module.split("."), *attribute.split(".")]
+    if all(part.isidentifier() and part.isascii() and not keyword.iskeyword(part) for part in parts):
+        return None
+    return "use module:attribute, such as main:app or shop.main:app."
+
+
+def _readiness_path(value: str) -> str | None:
+    if READINESS_PATH.fullmatch(value) and ".." not in value.partition("?")[0].split("/"):
+        return None
+    return "use a path such as /readyz, without '..', spaces and characters that a URL has to encode."
+
+
+def _database_identifier(value: str) -> str | None:
+    if len(value) > 63 or not IDENTIFIER.fullmatch(value):
+        return "use up to 63 letters, digits, '_' and inner hyphens."
+    return None
+
+
+def _database_name(value: str) -> str | None:
+    if value in ("template0", "template1"):
+        return "use another name, this one is PostgreSQL's own."
+    return _database_identifier(value)
+
+
+def _database_user(value: str) -> str | None:
+    if value.startswith("pg_") or value in RESERVED_ROLES:
+        return "use another name, PostgreSQL keeps this one for itself."
+    return _database_identifier(value)
+
+
+def _scheme(value: str) -> str | None:
+    if re.fullmatch(r"postgres(ql)?(\+[a-z][a-z0-9_]*)?", value):
+        return None
+    return "use postgresql, or postgresql+driver such as postgresql+asyncpg."
+
+
+def _address(value: str) -> str | None:
+    try:
+        found = ipaddress.ip_address(value)
+    except ValueError:
+        return "use an IP address of the host, without brackets, such as 127.0.0.1, 0.0.0.0 or ::1."
+    return "leave the zone out, Docker takes none." if getattr(found, "scope_id", None) else None
+
+
+def _domain(value: str) -> str | None:
+    if len(value) <= 253 and all(map(LABEL.fullmatch, value.split("."))) and not re.fullmatch(r"[0-9.]+", value):
+        return None
+    remedy = "use a host name such as shop.example.com, without scheme, port, path and wildcard"
+    if not value.isascii():
+        try:
+            encoded = value.encode("idna")
+            # The codec is of IDNA 2003, which maps some letters to others: then another domain would be named.
+            if encoded.decode("idna") == value and all(map(LABEL.fullmatch, encoded.decode().split("."))):
+                return f"use its ASCII form, {encoded.decode()}."
+        except UnicodeError:
+            pass
+        return f"{remedy}, in its ASCII form (xn--…)."
+    return f"{remedy}."
+
+
+def _body_size(value: str) -> str | None:
+    if BODY_SIZE.fullmatch(value) and re.search("[1-9]", value):
+        return None
+    return "use a number above 0 and a unit, such as 10MB or 512KiB."
+
+
+def _memory(value: str) -> str | None:
+    try:
+        enough = bytes_of(value) >= SMALLEST_MEMORY and " " not in value
+    except ValueError:
+        enough = False
+    return None if enough else 'use a number and a unit, at least 6m, such as 512m or 2g, or "" for no limit.'
+
+
+def _image(value: str) -> str | None:
+    return None if IMAGE.fullmatch(value) else "use an image's reference in lower case, such as python:3.13-slim-trixie."
+
+
+def _postgres_image(value: str) -> str | None:
+    try:
+        postgres_major(value)
+    except ValueError:
+        return f"use a tag that begins with a major version, {POSTGRES_MAJORS[0]} to {POSTGRES_MAJORS[-1]}, such as postgres:17."
+    return None
+
+
+def _requirement(value: str) -> str | None:
+    if value.startswith(("-", ".", "/")) or value != value.strip():
+        return 'use a requirement such as "uvicorn[standard]>=0.30", without options and paths.'
+    return None
+
+
+def _pattern(value: str) -> str | None:
+    if not value or value.startswith(("!", "#", "/")) or ".." in value.split("/") or value != value.strip():
+        return "use a pattern of .dockerignore below the source, without '!', '#' or '/' before it, '..' and outer spaces."
+    return None
+
+
+def _ca_bundle(value: str) -> str | None:
+    if not value.startswith("/") or ".." in value.split("/") or re.search('[,"]', value):
+        return "use the absolute path of a file on the host, without '..', commas and quotes, or \"\" for none."
+    return None
+
+
+def _secret(name: str, value: Any) -> Iterator[str]:
+    if not isinstance(value, str):
+        yield f"{name} is {kind(value)}; use text: put it between quotes."
+    elif not value:
+        yield f"{name} is empty; give some text, or leave it out."
+    elif "\0" in value or not _valid(value):
+        yield f"{name} holds a NUL character or invalid Unicode; use other text."
+
+
+def _valid(value: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _password(name: str, value: Any) -> Iterator[str]:
+    yield from _secret(name, value)
+    if not isinstance(value, str):
+        return
+    inner = value.rstrip("\r\n")
+    if inner and inner != value:
+        yield f"{name} ends with a line break, which most files and commands add by themselves; take it off: `| trim`."
+    elif re.search("[\r\n]", value):
+        yield f"{name} holds a line break; use text on one line."
+
+
+def _build_secrets(name: str, value: Any) -> Iterator[str]:
+    if not isinstance(value, Mapping):
+        yield f"{name} is {kind(value)}; use a mapping of {', '.join(BUILD_SECRETS)} to their contents."
+        return
+    for key, content in value.items():
+        if key not in BUILD_SECRETS:
+            yield f"{name} has the key {_shown(key)}; use {', '.join(BUILD_SECRETS)}."
+        else:
+            yield from _secret(f"{name}.{key}", content)
+
+
+def _env_name(what: str, value: Any) -> Iterator[str]:
+    if not isinstance(value, str) or not VARIABLE.fullmatch(value):
+        yield f"{what} {_shown(value)}; use letters, digits and '_', no digit first, between quotes where YAML reads no text."
+
+
+def _database_env(name: str, value: Any) -> Iterator[str]:
+    if not isinstance(value, Mapping):
+        yield _say(name, value, f"use a mapping of {', '.join(DATABASE_SETTINGS)} to names of variables.")
+        return
+    seen: dict[str, str] = {}
+    for key, variable in value.items():
+        if key not in DATABASE_SETTINGS:
+            yield f"{name} has the key {_shown(key)}; use {', '.join(DATABASE_SETTINGS)}."
+            continue
+        yield from _env_name(f"{name}.{key} is", variable)
+        if isinstance(variable, str):
+            if variable in RESERVED or variable.startswith("COMPOSE_"):
+                yield f"{name}.{key} is {_shown(variable)}, which the stack uses itself; use another name."
+            if variable in seen:
+                yield f"{name}.{key} is {_shown(variable)}, as is {name}.{seen[variable]}; use two names."
+            seen.setdefault(variable, key)
+
+
+def _env(name: str, value: Any) -> Iterator[str]:
+    if not isinstance(value, Mapping):
+        yield f"{name} is {kind(value)}; use a mapping of names to texts."
+        return
+    for variable, content in value.items():
+        named = list(_env_name(f"{name} has the name", variable))
+        yield from named
+        if named:
+            continue
+        if not isinstance(content, str):
+            yield (
+                f"{name}.{variable} is {kind(content)}; use text: put it between quotes, as YAML changes what is written "
+                "without (0123, yes)."
+            )
+        elif "\0" in content or not _valid(content):
+            yield f"{name}.{variable} holds a NUL character or invalid Unicode; encode binary data as base64."
+        elif len(variable) + len(content.encode()) + 2 > LONGEST_VARIABLE:
+            yield f"{name}.{variable} is {len(content.encode())} bytes long; use less than {LONGEST_VARIABLE}, or a file."
+        if variable in RESERVED:
+            yield f"{name}.{variable} is set by the stack; {RESERVED[variable]}."
+        elif variable.startswith("COMPOSE_"):
+            yield f"{name}.{variable} changes what Compose does, which reads .env as well; use another name."
+
+
+_SECONDS = _number(1, 86400)
+_MEMORY = _text(_memory, empty=True)
+_CPUS = _decimal(0.01, 'use a number of processors from 0.01 on, such as 1.5, or "" for no limit.', empty=True)
+_PIDS = _number(1, 2**22)
+_PACKAGES = _list(_matches(PACKAGE, "use names of Debian packages, such as libpq5."))
+_FREE = _text(lambda value: None)
+
+RULES: dict[str, Rule] = {
+    "fastapi_name": _text(_stack_name),
+    "fastapi_root": _text(_root),
+    "fastapi_disk_required": _decimal(0, "use a number of gigabytes from 0 on.", empty=False),
+    "fastapi_keep_releases": _number(1, 1000),
+    "fastapi_source": _text(_source),
+    "fastapi_source_version": _text(_matches(REVISION, "use a branch, a tag or a commit.")),
+    "fastapi_workdir": _text(_workdir),
+    "fastapi_app": _text(_app),
+    "fastapi_env": _env,
+    "fastapi_workers": _number(1, 1024),
+    "fastapi_readiness_path": _text(_readiness_path),
+    "fastapi_healthy_timeout": _SECONDS,
+    "fastapi_drain_timeout": _SECONDS,
+    "fastapi_migrate_command": _list(lambda value: None),
+    "fastapi_migrate_timeout": _SECONDS,
+    "fastapi_database_name": _text(_database_name),
+    "fastapi_database_user": _text(_database_user),
+    "fastapi_database_password": _password,
+    "fastapi_database_env": _database_env,
+    "fastapi_database_url_scheme": _text(_scheme),
+    "fastapi_bind_address": _text(_address),
+    "fastapi_port": _number(1, 65535),
+    "fastapi_domain": _text(_domain, empty=True),
+    "fastapi_tls": _choice("auto", "internal", "off"),
+    "fastapi_request_body_limit": _text(_body_size),
+    "fastapi_dockerfile": _text(lambda value: None, empty=True),
+    "fastapi_templates": _FREE,
+    "fastapi_python_image": _text(_image),
+    "fastapi_postgres_image": _text(_postgres_image),
+    "fastapi_caddy_image": _text(_image),
+    "fastapi_build_packages": _PACKAGES,
+    "fastapi_runtime_packages": _PACKAGES,
+    "fastapi_extra_requirements": _list(_requirement),
+    "fastapi_image_exclude": _list(_pattern),
+    "fastapi_image_include": _list(_pattern),
+    "fastapi_build_secrets": _build_secrets,
+    "fastapi_build_ca_bundle": _text(_ca_bundle, empty=True),
+    "fastapi_app_memory_limit": _MEMORY,
+    "fastapi_app_cpu_limit": _CPUS,
+    "fastapi_database_memory_limit": _MEMORY,
+    "fastapi_database_cpu_limit": _CPUS,
+    "fastapi_proxy_memory_limit": _MEMORY,
+    "fastapi_proxy_cpu_limit": _CPUS,
+    "fastapi_app_pids_limit": _PIDS,
+    "fastapi_database_pids_limit": _PIDS,
+    "fastapi_proxy_pids_limit": _PIDS,
+    "fastapi_log_max_size": _text(_matches(LOG_SIZE, "use a number above 0 and one of k, m, g, such as 10m.")),
+    "fastapi_log_max_file": _number(1, 1000),
+    # Those of the other entry points.
+    "fastapi_status_format": _choice("table", "json"),
+    "fastapi_remove_data": _text(lambda value: None, empty=True),
+}
+
+
+# --- Rules of several variables ---
+
+
+def _together(settings: Mapping[str, Any]) -> Iterator[str]:
+    domain = settings.get("fastapi_domain")
+    tls = settings.get("fastapi_tls")
+    port = settings.get("fastapi_port")
+    if tls in ("internal", "off") and not domain:
+        yield f"fastapi_tls is {tls} and fastapi_domain is not set; set it, or leave fastapi_tls at auto."
+    if domain and str(port) in ("80", "443"):
+        yield f"fastapi_port is {port}, which the front door takes for fastapi_domain by itself; leave fastapi_port out."
+    source, version = settings.get("fastapi_source"), settings.get("fastapi_source_version", "HEAD")
+    if isinstance(source, str) and isinstance(version, str) and version != "HEAD" and not is_git_url(source):
+        yield (
+            f"fastapi_source_version is {_shown(version)} and fastapi_source is {_shown(source)}, a folder, which is taken "
+            "as it is; use a git URL, or leave fastapi_source_version out."
+        )
+    env, database = settings.get("fastapi_env"), settings.get("fastapi_database_env", DATABASE_ENV)
+    if isinstance(env, Mapping) and isinstance(database, Mapping):
+        for key, variable in database.items():
+            if isinstance(variable, str) and VARIABLE.fullmatch(variable) and variable in env:
+                yield (
+                    f"fastapi_env.{variable} is set by the stack to the database's {_shown(key)}; "
+                    "use another name, or leave it out of fastapi_database_env."
+                )

@@ -1,0 +1,36 @@
+#!/usr/bin/python
+# Copyright: The drydock.stack maintainers
+# MIT License (see LICENSE)
+# The work is done on the controller, in plugins/action/refuse.py.
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: refuse
+short_description: Refuse a host that a FastAPI stack cannot be deployed on
+version_added: "0.1.0"
+description:
+  - Compares what the host has with what the role P(drydock.stack.fastapi#role) needs - engine, disk, ports, existing data.
+  - Fails with one line for each reason, before anything is touched.
+options:
+  host:
+    description: What M(drydock.stack.stack_info) returned of the host.
+    type: dict
+    required: true
+attributes:
+  check_mode:
+    description: Can run in check mode, as it only reads.
+    support: full
+  diff_mode:
+    description: Has nothing to show.
+    support: none
+author:
+  - The drydock.stack maintainers (@drydock)
+"""
+
+EXAMPLES = r"""
+- name: Refuse a host that cannot take the stack
+  drydock.stack.refuse:
+    host: "{{ host }}"
+"""
+
+RETURN = r""" # """

@@ -1,0 +1,130 @@
+#!/usr/bin/python
+# Copyright: The drydock.stack maintainers
+# MIT License (see LICENSE)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: stack_absent
+short_description: Take a stack away from a host
+version_added: "0.1.0"
+description:
+  - Removes the stack's containers, networks, images and releases. The volumes, the secrets and the backups stay.
+  - Removes nothing that is not the stack's, by Compose's and its own labels.
+options:
+  name:
+    description: Name of the stack, which is its Compose project.
+    type: str
+    required: true
+  root:
+    description: Folder of the stack.
+    type: path
+    required: true
+  data:
+    description: Whether the volumes and the secrets go as well. The backups stay all the same.
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    description: Says what would be removed.
+    support: full
+  diff_mode:
+    description: Has nothing to show.
+    support: none
+author:
+  - The drydock.stack maintainers (@drydock)
+"""
+
+EXAMPLES = r"""
+- name: Ensure the stack is gone and its data stays
+  drydock.stack.stack_absent:
+    name: shop
+    root: /opt/shop
+"""
+
+RETURN = r"""
+removed:
+  description: What is gone, or would be, each as its kind and its name.
+  returned: always
+  type: list
+  elements: str
+kept:
+  description: What holds data and stays.
+  returned: always
+  type: list
+  elements: str
+"""
+
+import shutil
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.drydock.stack.plugins.module_utils import docker_cli
+
+VOLUMES = ("postgres_data", "caddy_data", "caddy_config")
+STACK_FILES = ("current", "releases", "proxy")
+
+
+def listed(*arguments):
+    return docker_cli.docker(*arguments).split()
+
+
+def remove_path(path):
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    else:
+        shutil.rmtree(path)
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "root": {"type": "path", "required": True},
+            "data": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    name, root, data = module.params["name"], Path(module.params["root"]), module.params["data"]
+    project = f"label=com.docker.compose.project={name}"
+    try:
+        containers = listed("ps", "--all", "--filter", project, "--format", "{{ .Names }}")
+        networks = listed("network", "ls", "--filter", project, "--format", "{{ .Name }}")
+        images = listed("image", "ls", "--filter", f"label=drydock.stack={name}", "--format", "{{ .Repository }}:{{ .Tag }}")
+        volumes = [
+            volume
+            for volume in listed("volume", "ls", "--filter", project, "--format", "{{ .Name }}")
+            if volume in [f"{name}_{suffix}" for suffix in VOLUMES]
+        ]
+        files = [path for path in (root / entry for entry in STACK_FILES) if path.exists() or path.is_symlink()]
+        secrets = [root / "secrets"] if (root / "secrets").exists() else []
+        backups = [root / "backups"] if (root / "backups").exists() and any((root / "backups").iterdir()) else []
+        if data:
+            files += secrets
+        removed = [
+            *(f"container {container}" for container in containers),
+            *(f"network {network}" for network in networks),
+            *(f"image {image}" for image in images),
+            *(f"volume {volume}" for volume in volumes if data),
+            *(f"path {path}" for path in files),
+        ]
+        if removed and not module.check_mode:
+            docker_cli.docker("compose", "--project-name", name, "down", "--remove-orphans")
+            if images:
+                docker_cli.docker("image", "rm", *images)
+            if data and volumes:
+                docker_cli.docker("volume", "rm", *volumes)
+            for path in files:
+                remove_path(path)
+            if data and not backups and root.is_dir():
+                shutil.rmtree(root)
+    except docker_cli.EngineError as error:
+        module.fail_json(msg=f"The stack {name} could not be removed: {error}")
+    kept = [
+        *(f"volume {volume}" for volume in volumes if not data),
+        *(f"path {path}" for path in (backups if data else secrets + backups)),
+    ]
+    module.exit_json(changed=bool(removed), removed=removed, kept=kept)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,322 @@
+#!/usr/bin/python
+# Copyright: The drydock.stack maintainers
+# MIT License (see LICENSE)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: stack_info
+short_description: Read all that a deploy needs to know of a host
+version_added: "0.1.0"
+description:
+  - Reads the engine, the containers, images, volume and networks of a stack, its releases, the ports and the disk, in one call.
+  - Touches nothing and never fails for what it finds; an engine that cannot be asked is told in C(engine.problem).
+options:
+  name:
+    description: Name of the stack, which is its Compose project.
+    type: str
+    required: true
+  root:
+    description: Folder of the stack.
+    type: path
+    required: true
+  images:
+    description: References of images, beside those of the stack's containers; those that the engine has are returned.
+    type: list
+    elements: str
+    default: []
+  ports:
+    description: Ports that the front door is to publish, as C(address:port), C(:port) or C([address]:port).
+    type: list
+    elements: str
+    default: []
+  ca_bundle:
+    description: File of CA certificates that the build is to trust.
+    type: path
+  database_password:
+    description: The password to compare with the one that the host keeps.
+    type: str
+attributes:
+  check_mode:
+    description: Can run in check mode, as it only reads.
+    support: full
+  diff_mode:
+    description: Has nothing to show.
+    support: none
+author:
+  - The drydock.stack maintainers (@drydock)
+"""
+
+EXAMPLES = r"""
+- name: Read the host
+  drydock.stack.stack_info:
+    name: shop
+    root: /opt/shop
+    images: [postgres:17-trixie]
+    ports: ["127.0.0.1:8000"]
+  register: host
+"""
+
+RETURN = r"""
+engine:
+  description: Versions C(server), C(compose), C(buildx); C(root) folder; C(processors); C(memory) in bytes; C(problem) or "".
+  returned: always
+  type: dict
+releases:
+  description: Ids of the releases on the host, in no order.
+  returned: always
+  type: list
+  elements: str
+current:
+  description: Id of the release that C(current) points to, or "".
+  returned: always
+  type: str
+live:
+  description: The live slot, or "".
+  returned: always
+  type: str
+services:
+  description: By service - C(id), C(image), C(status), C(health) ("" where it has no check), C(hash), C(release), C(caddyfile).
+  returned: always
+  type: dict
+orphans:
+  description: Containers of the stack that Compose left behind in the middle of a change.
+  returned: always
+  type: list
+  elements: str
+expected:
+  description: By service, the configuration hash that the compose file of the current release gives.
+  returned: always
+  type: dict
+images:
+  description: Those of the given references that the engine has, each with its C(id) and its size in bytes.
+  returned: always
+  type: dict
+volume:
+  description: C(name), C(exists), C(major) version of the data or "", C(database) and C(user) that it was made with or "".
+  returned: always
+  type: dict
+front:
+  description: C(subnet) of the network between the front door and the application, and the front door's address in it, C(proxy).
+  returned: always
+  type: dict
+ports_taken:
+  description: For each given port that somebody else has, who has it.
+  returned: always
+  type: dict
+disk:
+  description: Free bytes where the engine keeps its data, and where the stack's folder is.
+  returned: always
+  type: dict
+user:
+  description: The user id that the host was read as.
+  returned: always
+  type: int
+ca_bundle_missing:
+  description: Whether there is no file where the CA bundle is said to be.
+  returned: always
+  type: bool
+password:
+  description: C(missing) where the host keeps none, C(kept) where it does and none was given, else C(same) or C(other).
+  returned: always
+  type: str
+"""
+
+import hmac
+import ipaddress
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.drydock.stack.plugins.module_utils import docker_cli
+from ansible_collections.drydock.stack.plugins.module_utils.ports import holder
+
+SLOTS = ("blue", "green")
+NO_ENGINE = {"server": "", "compose": "", "buildx": "", "root": "", "processors": os.cpu_count() or 1, "memory": 0}
+# Where the front door's network is made: sixteen addresses each, clear of what Docker hands out first.
+FRONT_POOL = ipaddress.ip_network("172.30.0.0/16")
+
+
+def releases(root):
+    folder = root / "releases"
+    return [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")] if folder.is_dir() else []
+
+
+def current(root):
+    link = root / "current"
+    return link.resolve().name if link.is_symlink() and link.exists() else ""
+
+
+def live(root):
+    return next((slot for slot in SLOTS if (root / "proxy" / "live" / slot).exists()), "")
+
+
+def containers(name):
+    ids = docker_cli.docker(
+        "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label=com.docker.compose.project={name}"
+    ).split()
+    return docker_cli.inspect("inspect", *ids) if ids else []
+
+
+def describe(container):
+    labels = container["Config"]["Labels"]
+    return {
+        "id": container["Id"],
+        "name": container["Name"].lstrip("/"),
+        "image": container["Config"]["Image"],
+        "status": container["State"]["Status"],
+        "health": container["State"].get("Health", {}).get("Status", ""),
+        "hash": labels.get("com.docker.compose.config-hash", ""),
+        "release": labels.get("drydock.release", ""),
+        "caddyfile": labels.get("drydock.caddyfile", ""),
+    }
+
+
+def expected_hashes(root):
+    folder = root / "current"
+    if not (folder / "compose.yaml").exists():
+        return {}
+    told = docker_cli.docker("compose", "--project-directory", str(folder), "config", "--hash", "*", check=False)
+    return dict(line.split() for line in told.splitlines() if line.strip())
+
+
+def volume(name):
+    found = docker_cli.inspect("volume", "inspect", name)
+    if not found:
+        return {"name": name, "exists": False, "major": "", "database": "", "user": ""}
+    labels = found[0].get("Labels") or {}
+    data = Path(found[0]["Mountpoint"])
+    # Until 17 the data is the volume itself; from 18 it lies in a folder by its major version.
+    versions = [data / "PG_VERSION", data / "data" / "PG_VERSION", *sorted(data.glob("*/docker/PG_VERSION"))]
+    major = next((file.read_text().strip() for file in versions if file.is_file()), "")
+    return {
+        "name": name,
+        "exists": True,
+        "major": major,
+        "database": labels.get("drydock.database", ""),
+        "user": labels.get("drydock.user", ""),
+    }
+
+
+def subnets(network):
+    return [ipaddress.ip_network(item["Subnet"]) for item in network["IPAM"].get("Config") or [] if item.get("Subnet")]
+
+
+def routes():
+    """Yield the networks that the host has a route to, the default route aside."""
+    for line in Path("/proc/net/route").read_text().splitlines()[1:]:
+        fields = line.split()
+        address, mask = (int.from_bytes(bytes.fromhex(fields[column])[::-1], "big") for column in (1, 7))
+        if mask:
+            yield ipaddress.ip_network((address, bin(mask).count("1")), strict=False)
+
+
+def front(name):
+    """Return the front network's subnet and the front door's address: what there is, else the first that is free."""
+    ids = docker_cli.docker("network", "ls", "--quiet", "--no-trunc").split()
+    networks = docker_cli.inspect("network", "inspect", *ids)
+    own = [
+        subnet
+        for network in networks
+        if network["Name"] == f"{name}_front"
+        for subnet in subnets(network)
+        if subnet.version == 4
+    ]
+    taken = [subnet for network in networks for subnet in subnets(network) if subnet.version == 4] + list(routes())
+    free = (
+        subnet for subnet in FRONT_POOL.subnets(new_prefix=28) if not any(subnet.overlaps(other) for other in taken)
+    )
+    subnet = own[0] if own else next(free)
+    # Docker hands addresses out from the lower half; the front door's own is the last one.
+    return {"subnet": str(subnet), "range": str(next(subnet.subnets())), "proxy": str(subnet[-2])}
+
+
+def images(references):
+    if not references:
+        return {}
+    found = docker_cli.inspect("image", "inspect", *sorted(references))
+    return {
+        reference: {"id": image["Id"], "size": image["Size"]}
+        for reference in references
+        for image in found
+        if reference in [*image["RepoTags"], *image["RepoDigests"]] or f"{reference}:latest" in image["RepoTags"]
+    }
+
+
+def existing(path):
+    return next(folder for folder in (path, *path.parents) if folder.exists())
+
+
+def password(root, given):
+    file = root / "secrets" / "database_password"
+    if not file.exists():
+        return "missing"
+    if not given:
+        return "kept"
+    return "same" if hmac.compare_digest(file.read_bytes(), given.encode()) else "other"
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "root": {"type": "path", "required": True},
+            "images": {"type": "list", "elements": "str", "default": []},
+            "ports": {"type": "list", "elements": "str", "default": []},
+            "ca_bundle": {"type": "path"},
+            "database_password": {"type": "str", "no_log": True},
+        },
+        supports_check_mode=True,
+    )
+    name, root = module.params["name"], Path(module.params["root"])
+    result = {
+        "engine": {**NO_ENGINE, "problem": ""},
+        "services": {},
+        "orphans": [],
+        "expected": {},
+        "images": {},
+        "volume": {"name": f"{name}_postgres_data", "exists": False, "major": "", "database": "", "user": ""},
+        "front": {"subnet": "", "range": "", "proxy": ""},
+    }
+    try:
+        told = docker_cli.together(
+            engine=docker_cli.info,
+            containers=lambda: containers(name),
+            expected=lambda: expected_hashes(root),
+            volume=lambda: volume(f"{name}_postgres_data"),
+            front=lambda: front(name),
+        )
+    except (docker_cli.EngineError, json.JSONDecodeError) as error:
+        result["engine"]["problem"] = str(error)
+    else:
+        found = told.pop("containers")
+        told["images"] = images({*module.params["images"], *(container["Config"]["Image"] for container in found)})
+        result.update(told)
+        result["engine"]["problem"] = ""
+        for container in found:
+            # An interrupted recreate leaves containers named <12 hex digits>_<name>.
+            if re.match(r"^/[0-9a-f]{12}_", container["Name"]):
+                result["orphans"].append(container["Name"].lstrip("/"))
+            elif container["Config"]["Labels"].get("com.docker.compose.oneoff") != "True":
+                result["services"][container["Config"]["Labels"]["com.docker.compose.service"]] = describe(container)
+
+    result.update(
+        releases=releases(root),
+        current=current(root),
+        live=live(root),
+        password=password(root, module.params["database_password"]),
+        ports_taken={port: who for port in module.params["ports"] if (who := holder(port, f"{name}-proxy-1"))},
+        disk={
+            "engine": shutil.disk_usage(existing(Path(result["engine"]["root"] or "/var/lib/docker"))).free,
+            "stack": shutil.disk_usage(existing(root)).free,
+        },
+        user=os.geteuid(),
+        ca_bundle_missing=bool(module.params["ca_bundle"]) and not Path(module.params["ca_bundle"]).is_file(),
+    )
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()

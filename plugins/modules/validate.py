@@ -1,0 +1,30 @@
+#!/usr/bin/python
+# Copyright: The drydock.stack maintainers
+# MIT License (see LICENSE)
+# The work is done on the controller, in plugins/action/validate.py.
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: validate
+short_description: Refuse settings of a FastAPI stack that make no sense
+version_added: "0.1.0"
+description:
+  - Checks every variable of the role P(drydock.stack.fastapi#role), alone and together, on the controller.
+  - Fails with one line for each problem, which says variable, found, expected and remedy; never with a secret's value.
+attributes:
+  check_mode:
+    description: Can run in check mode, as it only reads.
+    support: full
+  diff_mode:
+    description: Has nothing to show.
+    support: none
+author:
+  - The drydock.stack maintainers (@drydock)
+"""
+
+EXAMPLES = r"""
+- name: Ensure every setting makes sense
+  drydock.stack.validate:
+"""
+
+RETURN = r""" # """

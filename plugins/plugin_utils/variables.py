@@ -1,0 +1,53 @@
+# Copyright: The drydock.stack maintainers
+# MIT License (see LICENSE)
+"""The public variables of the role fastapi, as a plugin on the controller sees them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.template import is_trusted_as_template
+
+PREFIX = "fastapi_"
+EXPRESSION = re.compile(r"\{\{((?!\{\{|\}\}).)*\}\}", re.DOTALL)
+TEMPLATE = re.compile(r"\{\{|\{%|\{#")
+
+
+def public(templar, task_vars: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the role's variables by name, templated, with the type that the user gave; those of data are literal."""
+    return {name: value_of(templar, name, value) for name, value in task_vars.items() if name.startswith(PREFIX)}
+
+
+def value_of(templar, name: str, value: Any) -> Any:
+    if name == "fastapi_env":
+        return environment(templar, value)
+    if name == "fastapi_database_password":
+        return literal(templar, name, value)
+    return templar.template(value)
+
+
+def environment(templar, values: Any) -> Any:
+    """Return fastapi_env with each value as `literal` has it; what is no mapping is returned for others to refuse."""
+    if isinstance(values, str):
+        values = templar.template(values)
+    if not isinstance(values, Mapping):
+        return values
+    return {name: literal(templar, f"fastapi_env.{name}", value) for name, value in values.items()}
+
+
+def literal(templar, name: str, value: Any) -> Any:
+    """Return a value that is data: as it stands, or what an expression gives where it is nothing but one.
+
+    Any other template in it raises AnsibleActionFail, as it cannot be told from data; `!unsafe` says that it is data.
+    """
+    if not isinstance(value, str) or not is_trusted_as_template(value) or not TEMPLATE.search(value):
+        return value
+    if EXPRESSION.fullmatch(value.strip()):
+        return templar.template(value)
+    raise AnsibleActionFail(
+        f"{name} holds a template among other text; a value is data: mark it !unsafe where the braces are meant, "
+        "else compose it in a variable of its own and refer to that one: '{{ my_variable }}'."
+    )

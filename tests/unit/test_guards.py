@@ -1,0 +1,87 @@
+"""What a host must be like: each rule refuses with found, wanted and remedy, and a good host passes."""
+
+import copy
+
+import pytest
+from ansible_collections.drydock.stack.plugins.module_utils import guards
+
+GOOD = {
+    "user": 0,
+    "engine": {"problem": "", "server": "26.1.5+dfsg1", "compose": "2.26.1-4", "buildx": "0.13.1+ds1"},
+    "disk": {"engine": 50 * 10**9, "stack": 40 * 10**9},
+    "ports_taken": {},
+    "ca_bundle_missing": False,
+    "volume": {"name": "shop_postgres_data", "exists": True, "major": "17", "database": "shop", "user": "shop"},
+    "password": "kept",
+}
+SETTINGS = {
+    "fastapi_root": "/opt/shop",
+    "fastapi_disk_required": 2,
+    "fastapi_build_ca_bundle": "/etc/ssl/certs/ca-certificates.crt",
+    "fastapi_postgres_image": "postgres:17-trixie",
+    "fastapi_database_name": "shop",
+    "fastapi_database_user": "shop",
+}
+
+
+def refusals(path="", value=None, **settings):
+    host = copy.deepcopy(GOOD)
+    if path:
+        *parents, last = path.split(".")
+        place = host
+        for parent in parents:
+            place = place[parent]
+        place[last] = value
+    return guards.refusals(host, {**SETTINGS, **settings})
+
+
+def test_a_good_host_is_not_refused():
+    assert refusals() == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "settings", "said"),
+    [
+        ("user", 1000, {}, ["root", "become: true"]),
+        ("engine.problem", "permission denied", {}, ["permission denied", "docker_host"]),
+        ("engine.server", "24.0.9", {}, ["Docker Engine is 24.0.9", "25 or later"]),
+        ("engine.compose", "2.23.3", {}, ["compose plugin is 2.23.3", "2.24 or later"]),
+        ("engine.compose", "", {}, ["compose plugin is missing", "2.24 or later"]),
+        ("engine.buildx", "", {}, ["buildx plugin is missing"]),
+        ("disk", {"engine": 50 * 10**9, "stack": 10**9}, {}, ["fastapi_disk_required is 2 GB", "1.0 GB free"]),
+        ("ports_taken", {"127.0.0.1:8000": "nginx (pid 7)"}, {}, ["127.0.0.1:8000", "nginx (pid 7)", "fastapi_port"]),
+        ("ports_taken", {":80": "nginx (pid 7)"}, {}, ["port 80 is taken", "nginx (pid 7)"]),
+        ("ca_bundle_missing", True, {}, ["fastapi_build_ca_bundle is /etc/ssl", "no such file"]),
+        ("volume.major", "15", {}, ["postgres:17-trixie", "PostgreSQL 15", "shop_postgres_data"]),
+        ("volume.database", "old", {}, ["fastapi_database_name is shop", "made with old"]),
+        ("volume.user", "old", {}, ["fastapi_database_user is shop", "made with old"]),
+        ("password", "missing", {}, ["/opt/shop/secrets/database_password is missing", "fastapi_database_password"]),
+        ("password", "other", {"fastapi_database_password": "hunter2"}, ["fastapi_database_password is not the one"]),
+    ],
+)
+def test_a_host_is_refused(path, value, settings, said):
+    (message,) = refusals(path, value, **settings)
+    assert all(part in message for part in said)
+    assert "hunter2" not in message
+
+
+def test_every_reason_is_told_at_once():
+    host = {**GOOD, "password": "other", "ca_bundle_missing": True, "ports_taken": {":80": "nginx"}}
+    assert len(guards.refusals(host, SETTINGS)) == 3
+
+
+def test_a_password_that_is_given_mends_a_lost_file():
+    assert refusals("password", "missing", fastapi_database_password="given") == []
+
+
+def test_a_new_volume_takes_any_major():
+    volume = {"name": "shop_postgres_data", "exists": False, "major": "", "database": "", "user": ""}
+    assert refusals("volume", volume, fastapi_postgres_image="postgres:18-trixie") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [("2.26.1-4", (2, 26, 1)), ("v2.40.0", (2, 40, 0)), ("26.1.5+dfsg1", (26, 1, 5)), ("0.13.1+ds1", (0, 13, 1)), ("dev", ())],
+)
+def test_versions_are_read(text, numbers):
+    assert guards.version(text) == numbers

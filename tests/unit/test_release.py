@@ -1,0 +1,63 @@
+"""A release on its host: the password and its tokens, durable writes, and what a diff shows."""
+
+import os
+import stat
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from ansible_collections.drydock.stack.plugins.module_utils import release
+from ansible_collections.drydock.stack.plugins.module_utils.quoting import database_url, env_quote
+
+SETTINGS = {"host": "db", "port": "5432", "name": "shop", "user": "shop"}
+
+
+def env():
+    url = database_url({**SETTINGS, "password": release.PASSWORD_IN_URL_TOKEN}, "postgresql")
+    return f"DB_PASSWORD={env_quote(release.PASSWORD_TOKEN)}\nDATABASE_URL={env_quote(url)}\n"
+
+
+@pytest.mark.parametrize("password", ["simple", 'a"b$c\\d', "p@ss/w:rd%41", "ünï"])
+def test_a_password_is_filled_in_as_if_it_had_been_there(password):
+    filled = release.fill_password(env(), password)
+    assert filled.splitlines()[0] == f"DB_PASSWORD={env_quote(password)}"
+    assert filled.splitlines()[1] == f"DATABASE_URL={env_quote(database_url({**SETTINGS, 'password': password}, 'postgresql'))}"
+    assert unquote(urlsplit(filled.splitlines()[1].split('"')[1]).password) == password
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    monkeypatch.setattr(release, "POSTGRES_UID", os.getuid())
+    release.make_folders(tmp_path / "shop")
+    return tmp_path / "shop"
+
+
+def test_folders_are_private(root):
+    assert stat.S_IMODE(root.stat().st_mode) == 0o750
+    assert stat.S_IMODE((root / "secrets").stat().st_mode) == 0o700
+
+
+def test_a_password_is_made_once(root):
+    made = release.keep_password(root, None)
+    assert len(made) >= 40
+    assert release.keep_password(root, None) == made
+    assert stat.S_IMODE((root / "secrets" / "database_password").stat().st_mode) == 0o400
+
+
+def test_a_given_password_is_kept_and_never_replaced(root):
+    assert release.keep_password(root, "given") == "given"
+    assert release.keep_password(root, "another") == "given"
+
+
+def test_a_write_leaves_nothing_behind_and_replaces_as_a_whole(root):
+    file = root / "file"
+    (root / ".file.partial").write_text("left by a crash")
+    release.write_durably(file, b"one", 0o600)
+    release.write_durably(file, b"two", 0o600)
+    assert file.read_bytes() == b"two"
+    assert [entry.name for entry in root.iterdir() if "file" in entry.name] == ["file"]
+
+
+def test_values_are_hidden_and_changes_are_told():
+    shown = release.masked('# Ansible managed\nA="1"\nB="secret"\n', 'A="1"\nB="old"\n')
+    assert shown == '# Ansible managed\nA="***"\nB="***" (changed)\n'
+    assert "secret" not in release.masked('B="secret"\n')

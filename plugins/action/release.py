@@ -32,7 +32,7 @@ class ActionModule(ActionBase):
         files = renderer.files()
         slot, identity, entries = self._choose(renderer, files, host)
         live = host["services"].get(f"app-{slot}", {})
-        converged = host["current"] == identity and host["live"] == slot and self._runs_as_expected(host, slot)
+        converged = host["current"] == identity and host["live"] == slot and self._runs_as_expected(host, slot, identity)
         result = {
             "id": identity,
             "slot": slot,
@@ -61,22 +61,21 @@ class ActionModule(ActionBase):
         slot = next(slot for slot in SLOTS if slot != live)
         return (slot, *renderer.release(files, slot))
 
-    def _runs_as_expected(self, host, slot):
-        """Tell whether just the services of the current release run, healthy, as its compose file has them."""
-        services = host["services"]
+    def _runs_as_expected(self, host, slot, identity):
+        """Tell whether just the services of the current release run, healthy, as its compose file has them.
+
+        The application is known by its release; Compose's own hash of it does not take its env_file in.
+        """
+        services, expected = host["services"], dict(host["expected"])
+        app = services.get(f"app-{slot}", {})
+        expected.pop(f"app-{slot}", None)
         return (
-            set(services) == set(host["expected"])
-            and f"app-{slot}" in services
+            app.get("release") == identity
+            and set(services) == {f"app-{slot}", *expected}
             and not host["orphans"]
-            and all(
-                (service["status"], service["health"] or "healthy", service["hash"])
-                == (
-                    "running",
-                    "healthy",
-                    host["expected"][name],
-                )
-                for name, service in services.items()
-            )
+            and all(service["status"] == "running" for service in services.values())
+            and all(service["health"] in ("healthy", "") for service in services.values())
+            and all(services[name]["hash"] == wanted for name, wanted in expected.items())
         )
 
     def _migrate_command(self, settings, source):

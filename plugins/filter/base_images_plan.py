@@ -132,9 +132,9 @@ def plan_image(mode: str, official: str, stand_in: str, refusal: str, facts: Map
     if mode == "auto" and official in facts.get("pulled", {}):
         return official, "none", "official, pulled from the registry"
     if mode == "debian":
-        return stand_in, "build", "stand-in, as base_images_mode is debian"
+        return stand_in, "build", "as base_images_mode is debian"
     if official in failed:
-        return stand_in, "build", f"stand-in, the registry does not give the official one: {failed[official]}"
+        return stand_in, "build", f"as the registry does not give the official one: {failed[official]}"
     return (official if refusal else stand_in), "pull", "neither image is in the engine: the official one if the registry has it"
 
 

@@ -66,19 +66,20 @@ def write_bundle(destination: Path, entries: Iterable[Entry]) -> str:
 
     Raises BundleError for a path that is absolute, leaves the bundle or comes twice.
     """
-    with destination.open("wb") as file:
-        # No name, no time, no owner: nothing of the machine and the moment gets in.
-        with (
-            gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0) as zipped,
-            tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as archive,
-        ):
-            folders: set[str] = set()
-            for entry in _sorted(entries):
-                for folder in _parents(entry.path):
-                    if folder not in folders:
-                        folders.add(folder)
-                        archive.addfile(_member(folder, tarfile.DIRTYPE, 0o755))
-                _add(archive, entry)
+    ordered = _sorted(entries)
+    folders: set[str] = set()
+    # No name, no time, no owner: nothing of the machine and the moment gets in.
+    with (
+        destination.open("wb") as file,
+        gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        for entry in ordered:
+            for folder in _parents(entry.path):
+                if folder not in folders:
+                    folders.add(folder)
+                    archive.addfile(_member(folder, tarfile.DIRTYPE, 0o755))
+            _add(archive, entry)
     digest = hashlib.sha256()
     with destination.open("rb") as file:
         for block in iter(lambda: file.read(BLOCK), b""):

@@ -24,6 +24,7 @@ from ansible_collections.drydock.stack.plugins.module_utils.tuning import bytes_
 
 Rule = Callable[[str, Any], Iterator[str]]
 
+PREFIX = "fastapi_"
 RENAMED = {"fastapi_pg_user": "fastapi_database_user"}
 
 POSTGRES_MAJORS = range(13, 19)
@@ -50,9 +51,9 @@ RESERVED = {
     "PYTHONPATH": "the image sets it, and no package of it is found without; use another name",
 }
 # Below these nothing but the system's own has a place, or it does not stay.
-SYSTEM_FOLDERS = tuple(
-    "/bin /boot /dev /etc /lib /lib32 /lib64 /libx32 /proc /run /sbin /sys /tmp /var/cache /var/lib/containerd "
-    "/var/lib/docker /var/log /var/run /var/spool /var/tmp".split()
+SYSTEM_FOLDERS = re.compile(
+    "/(bin|boot|dev|etc|lib|lib32|lib64|libx32|proc|run|sbin|sys|tmp|usr(?!/local/)"
+    "|var/(cache|lib/containerd|lib/docker|log|run|spool|tmp))(/.*)?|/home/[^/]*"
 )
 # These hold folders of many owners: one below them is fine.
 SHARED_FOLDERS = ("/home", "/media", "/mnt", "/opt", "/root", "/srv", "/usr", "/usr/local", "/var", "/var/lib", "/var/www")
@@ -140,8 +141,8 @@ def _unknown(name: str) -> str:
     name = _printable(name)
     if name in RENAMED:
         return f"{name} is now {RENAMED[name]}; rename it."
-    near = difflib.get_close_matches(name, RULES, 1)
-    meant = f"is {near[0]} meant?" if near else "see the role's README for those it has."
+    near = difflib.get_close_matches(name.removeprefix(PREFIX), [known.removeprefix(PREFIX) for known in RULES], 2)
+    meant = f"is {' or '.join(PREFIX + one for one in near)} meant?" if near else "see the role's README for those it has."
     return f"{name} is set, and the role has no such variable; {meant}"
 
 
@@ -233,10 +234,7 @@ def _root(value: str) -> str | None:
     if not value.startswith("/") or ".." in parts or "." in parts or ":" in value or value != value.strip():
         return "use an absolute path without '..', ':' and outer spaces, such as /opt/shop."
     folder = posixpath.normpath(f"/{value.lstrip('/')}")
-    system = any(f"{folder}/".startswith(f"{taken}/") for taken in SYSTEM_FOLDERS)
-    packages = folder.startswith("/usr/") and not folder.startswith("/usr/local/")
-    home = posixpath.dirname(folder) == "/home"
-    if folder == "/" or folder in SHARED_FOLDERS or system or packages or home:
+    if folder == "/" or folder in SHARED_FOLDERS or SYSTEM_FOLDERS.fullmatch(folder):
         return "use a folder of the stack's own, outside those of the system, such as /opt/shop."
     return None
 
@@ -515,7 +513,8 @@ def _together(settings: Mapping[str, Any]) -> Iterator[str]:
     if domain and str(port) in ("80", "443"):
         yield f"fastapi_port is {port}, which the front door takes for fastapi_domain by itself; leave fastapi_port out."
     source, version = settings.get("fastapi_source"), settings.get("fastapi_source_version", "HEAD")
-    if isinstance(source, str) and isinstance(version, str) and version != "HEAD" and not is_git_url(source):
+    of_git = isinstance(version, str) and version != "HEAD" and REVISION.fullmatch(version)
+    if of_git and isinstance(source, str) and not is_git_url(source):
         yield (
             f"fastapi_source_version is {_shown(version)} and fastapi_source is {_shown(source)}, a folder, which is taken "
             "as it is; use a git URL, or leave fastapi_source_version out."

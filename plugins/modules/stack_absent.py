@@ -54,6 +54,7 @@ kept:
   elements: str
 """
 
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -115,8 +116,11 @@ def main():
                 docker_cli.docker("volume", "rm", *volumes)
             for path in files:
                 remove_path(path)
-            if data and not backups and root.is_dir():
-                shutil.rmtree(root)
+            if data and not backups:
+                # Whatever else somebody keeps there stays.
+                for folder in (root / "backups", root):
+                    with contextlib.suppress(OSError):
+                        folder.rmdir()
     except docker_cli.EngineError as error:
         module.fail_json(msg=f"The stack {name} could not be removed: {error}")
     kept = [

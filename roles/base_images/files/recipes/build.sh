@@ -119,7 +119,7 @@ TMPDIR=$(mktemp -d /var/tmp/base-images.XXXXXX)
 export TMPDIR
 trap 'rm -rf --one-file-system "$TMPDIR"' EXIT
 
-bootstrap "$TMPDIR/root" >"$TMPDIR/log" 2>&1 || {
+set -x; bootstrap "$TMPDIR/root" >/tmp/w/bi/log 2>&1 || {
   tail -n 25 "$TMPDIR/log" >&2
   fail "$reference is not built: mmdebstrap failed on Debian $suite, its last lines are above." \
     "Set base_images_mirror where apt's own mirror does not carry $suite, base_images_keyring where its key is not known."

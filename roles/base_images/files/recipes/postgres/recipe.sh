@@ -2,7 +2,6 @@
 # In place of postgres:<major>: server, clients and contrib extensions, without perl and without the JIT compiler.
 
 packages=("postgresql-$version" "postgresql-client-$version" locales tzdata xz-utils zstd)
-dpkg_options=("path-exclude=/usr/share/postgresql/*/man/*")
 
 if ((version >= 18)); then
   data=/var/lib/postgresql/$version/docker volume=/var/lib/postgresql
@@ -26,7 +25,7 @@ finish() {
   sed -i "s/^#\?listen_addresses = .*/listen_addresses = '*'/" "$root/usr/share/postgresql/$version/postgresql.conf.sample"
   drop "$root" adduser debconf dpkg 'lib*-perl' 'libllvm*' libgdbm6t64 libgdbm6 'libgdbm-compat4*' 'libperl5*' libz3-4 locales \
     openssl perl perl-base 'perl-modules-*' postgresql-client-common 'postgresql-common*' sensible-utils ssl-cert ucf
-  rm -rf "$root/usr/lib/postgresql/$version/lib/"{llvmjit*,bitcode} "$root"/etc/{postgresql,postgresql-common,perl} \
+  rm -rf "$root/usr/lib/postgresql/$version/lib/"{llvmjit*,bitcode} "$root/usr/share/postgresql/$version/man" "$root"/etc/{postgresql,postgresql-common,perl} \
     "$root"/etc/ssl/{private,certs}/*
   install -m 0755 "$here/postgres/docker-entrypoint.sh" "$root/usr/local/bin/docker-entrypoint.sh"
   mkdir -p "$root/docker-entrypoint-initdb.d"

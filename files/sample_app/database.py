@@ -76,12 +76,13 @@ def errors_for_people() -> Iterator[None]:
 
 
 @cache
-def expected_revisions() -> set[str]:
-    """The migration revisions that this code is written for."""
+def revisions() -> tuple[set[str], set[str]]:
+    """The migration revisions that this code is written for, and all that it knows of."""
     # Alembic costs 0.15 s to import: a worker pays it with its first probe, not with its start.
     from alembic.script import ScriptDirectory
 
-    return set(ScriptDirectory(str(Path(__file__).with_name("migrations"))).get_heads())
+    scripts = ScriptDirectory(str(Path(__file__).with_name("migrations")))
+    return set(scripts.get_heads()), {script.revision for script in scripts.walk_revisions()}
 
 
 def found_revisions() -> set[str]:

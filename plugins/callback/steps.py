@@ -8,8 +8,8 @@ type: aggregate
 short_description: Show how long each step of a deploy took
 version_added: "0.1.0"
 description:
-  - Adds the times of all tasks whose names begin with the same step, as in C(build | Ensure the image is built), and shows them
-    at the end, in the order of the steps.
+  - Adds the times of the tasks of the role P(drydock.stack.fastapi#role) by the step that their names begin with, as in
+    C(build | Ensure the image is built), and those of every other role as a whole, and shows them at the end.
 requirements:
   - Listed in C(callbacks_enabled) of C(ansible.cfg).
 author:
@@ -19,6 +19,8 @@ author:
 import time
 
 from ansible.plugins.callback import CallbackBase
+
+STORY = "drydock.stack.fastapi"
 
 
 class CallbackModule(CallbackBase):
@@ -45,8 +47,9 @@ class CallbackModule(CallbackBase):
         self._begin("")
 
     def v2_playbook_on_task_start(self, task, is_conditional):
-        name, separator, _ = task.get_name().rpartition(" : ")[2].partition(" | ")
-        self._begin(name if separator else "")
+        role, _, name = task.get_name().rpartition(" : ")
+        step = name.partition(" | ")[0] if " | " in name else self.step or "validate"
+        self._begin(step if role == STORY else role.rpartition(".")[2])
 
     def v2_playbook_on_handler_task_start(self, task):
         self.v2_playbook_on_task_start(task, False)

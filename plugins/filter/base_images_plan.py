@@ -91,13 +91,11 @@ def parse_debian(name: str, official: str, debian: Mapping[str, Any]) -> tuple[s
     suite = (found and found["suite"]) or DEFAULT_SUITE
     version = debian[name]["suites"][suite]
     if not found or found["rest"] != debian[name]["tag"] % version:
-        expected = [
-            f"{debian[name]['tag'] % version}-{suite}" for suite, version in debian[name]["suites"].items()
-        ]
+        expected = [f"{debian[name]['tag'] % version}-{suite}" for suite, version in debian[name]["suites"].items()]
         raise ValueError(
             f"base_images_{name}_image is {official}, which cannot be built from Debian packages; "
-            f"expected the tag {' or '.join(expected)}. Use one of these, or an official image that the registry "
-            f"has (base_images_mode: registry)."
+            f"expected the tag {' or '.join(expected)} (without a suite it is {DEFAULT_SUITE}). "
+            f"Use one of these, or an official image that the registry has (base_images_mode: registry)."
         )
     return repository, tag, suite, version
 

@@ -14,6 +14,7 @@ import os
 import posixpath
 import stat
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,7 +155,7 @@ def extract_bundle(archive: Path, destination: Path) -> None:
     links: list[tuple[Path, str]] = []
     seen: set[str] = set()
     try:
-        with tarfile.open(archive, "r:gz") as bundle:
+        with gzip.open(archive, "rb") as zipped, tarfile.open(fileobj=zipped, mode="r|") as bundle:
             for member in bundle:
                 _check_path(member.name)
                 if member.name in seen:
@@ -173,7 +174,10 @@ def extract_bundle(archive: Path, destination: Path) -> None:
                     written.append(path)
                 else:
                     raise BundleError(f"{member.name!r} is no folder, file or symlink; a bundle holds nothing else.")
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile) as error:
+            # The checksum comes after all else, and the archive's end is found before it.
+            while zipped.read(BLOCK):
+                pass
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise BundleError(f"{archive} is damaged: {error}; write it again.") from None
     except (FileNotFoundError, FileExistsError, NotADirectoryError) as error:
         raise BundleError(f"{error.filename} does not fit what was extracted before it; a folder comes first.") from None

@@ -144,10 +144,20 @@ def process_id(pid_file: str = PID_FILE, name: str = "dockerd") -> int | None:
     """Return the id of the process that a pid file names, None unless that process is the one expected.
 
     The name is compared because a pid file outlives a machine that is switched off, and its number finds a new owner.
+    A process without a command line has ended, and waits for a parent that does not ask for it.
     """
     try:
         pid = int(Path(pid_file).read_text(encoding="ascii"))
         command = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
+        alive = bool(Path(f"/proc/{pid}/cmdline").read_bytes())
     except (OSError, ValueError):
         return None
-    return pid if command == name else None
+    return pid if alive and command == name else None
+
+
+def command_of(pid: int) -> tuple[list[str], dict[str, str]]:
+    """Return the command line and the environment that a process was started with."""
+    folder = Path(f"/proc/{pid}")
+    arguments = folder.joinpath("cmdline").read_bytes().decode(errors="surrogateescape").split("\0")
+    variables = folder.joinpath("environ").read_bytes().decode(errors="surrogateescape").split("\0")
+    return arguments[:-1], dict(variable.split("=", 1) for variable in variables if "=" in variable)

@@ -75,6 +75,8 @@ REQUIREMENTS = "requirements.txt"
 PYPROJECT = "pyproject.toml"
 LOCK = "uv.lock"
 OPTION_OF_REQUIREMENTS = re.compile(r"(-r|--requirement|-c|--constraint|-e|--editable|-f|--find-links)(?:\s*=\s*|\s*)(\S+)")
+READ = ("-r", "--requirement", "-c", "--constraint")
+FOUND = ("-f", "--find-links")
 APPLICATION = re.compile(r"^(\w+)\s*(?::[^=\n]+)?=\s*(?:\w+\.)?FastAPI\(", re.MULTILINE)
 CANDIDATES_SHOWN = 5
 
@@ -97,8 +99,8 @@ class Source:
     project: str
     # Folder of uv.lock, "" where none is used.
     lock: str
-    # All that the installation of the dependencies reads: the files of `installer`, what they include, and the
-    # pyproject.toml of each package of a workspace.
+    # All that the installation of the dependencies reads: the files of `installer`, what they include, the
+    # pyproject.toml of each package of a workspace, and the packages of the source outside of it.
     members: tuple[str, ...]
     # Package of the workspace to install, "" where there is no workspace.
     package: str
@@ -400,6 +402,7 @@ def _installation(files: _Files, workdir: str) -> dict[str, Any]:
             return _plain(folder, REQUIREMENTS, [*_required(files, _join(folder, REQUIREMENTS)), *settings])
         if "project" in table:
             return _plain(folder, PYPROJECT, [pyproject, *settings], packaged="build-system" in table)
+    places = [_join(folder, name) for folder in _upwards(workdir) for name in (REQUIREMENTS, PYPROJECT)]
     looked = ", ".join("its top" if folder == "." else folder for folder in _upwards(workdir))
     similar = [
         name
@@ -408,6 +411,7 @@ def _installation(files: _Files, workdir: str) -> dict[str, Any]:
     ]
     raise SourceError(
         f"fastapi_source has no requirements.txt and no pyproject.toml with a table [project]; looked in: {looked}. "
+        f"{_left_out(files, places)}"
         f"Add one{f', or set fastapi_workdir; similar are: {_some(similar)}' if similar else ''}."
     )
 
@@ -437,10 +441,10 @@ def _required(files: _Files, name: str) -> list[str]:
             flag, value = option.groups() if option else ("", line.split(";")[0].strip())
             if "://" in value or not (flag or value.startswith((".", "/"))):
                 continue
-            path = _join(posixpath.dirname(text), value if flag else value.split("[")[0])
-            if flag in ("-r", "--requirement", "-c", "--constraint") and files.has(path):
+            path = _join(posixpath.dirname(text), value if flag in READ or flag in FOUND else value.split("[")[0])
+            if flag in READ and files.has(path):
                 texts += [path] if path not in texts else []
-            elif flag in ("-f", "--find-links"):
+            elif flag in FOUND:
                 wheels += [wheel for wheel in files.names if wheel.startswith(f"{path}/")]
             elif not flag and files.has(path):
                 wheels.append(path)
@@ -468,12 +472,12 @@ def _locked(files: _Files, folder: str, table: Mapping[str, Any]) -> dict[str, A
                 "installer": LOCK,
                 "project": folder,
                 "lock": above,
-                "members": _members(files, above, packages, lock),
+                "members": _members(files, above, own, packages, lock),
                 "package": packages[own] if workspace is not None else "",
                 "packaged": _packaged(lock, packages[own]),
             }
         if own == "." and workspace is not None:
-            inside = sorted(_join(above, path) for path in packages)
+            inside = sorted(_join(above, path) for path, name in packages.items() if name in _workspace_names(lock))
             raise SourceError(
                 f"{_join(above, PYPROJECT)} of fastapi_source is a workspace without a project of its own; "
                 f"set fastapi_workdir to one of its members: {', '.join(inside)}."
@@ -504,18 +508,26 @@ def _is_member(folder: str, workspace: Mapping[str, Any]) -> bool:
     return listed("members") and not listed("exclude")
 
 
-def _members(files: _Files, above: str, packages: Mapping[str, str], lock: Mapping[str, Any]) -> tuple[str, ...]:
+def _workspace_names(lock: Mapping[str, Any]) -> list[str]:
+    return lock.get("manifest", {}).get("members", [])
+
+
+def _members(files: _Files, above: str, own: str, packages: Mapping[str, str], lock: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what `uv sync --locked --no-install-workspace` reads."""
     found = {_join(above, LOCK), _join(above, PYPROJECT)}
     found |= {_join(above, name) for name in ("uv.toml",) if files.has(_join(above, name))}
-    for path in packages:
+    for path, name in packages.items():
         described = [_join(above, path, name) for name in (PYPROJECT, "setup.py", "setup.cfg")]
-        there = [name for name in described if files.has(name)]
+        there = [one for one in described if files.has(one)]
         if not there:
             raise SourceError(
                 f"{_join(above, LOCK)} of fastapi_source needs the folder {_join(above, path)}, which is not in the "
                 "source or has no pyproject.toml; add it, or run `uv lock`."
             )
         found |= set(there[:1] if there[0].endswith(PYPROJECT) else there)
+        if path != own and name not in _workspace_names(lock):
+            # A dependency like any other, but for its place: it is built with the others.
+            found |= {one for one in files.names if one.startswith(f"{_join(above, path)}/")}
     wheels = [package["source"]["path"] for package in lock.get("package", ()) if "path" in package.get("source", {})]
     missing = [wheel for wheel in wheels if not files.has(_join(above, wheel))]
     if missing:
@@ -547,8 +559,15 @@ def _module_root(files: _Files, workdir: str, app: str) -> str:
             return root
     raise SourceError(
         f"fastapi_app is {app}, and the source has no module {module}; looked for: "
-        f"{', '.join(place for _, place in places)}. {_suggestion(files, workdir)}"
+        f"{', '.join(place for _, place in places)}. "
+        f"{_left_out(files, [place for _, place in places])}{_suggestion(files, workdir)}"
     )
+
+
+def _left_out(files: _Files, places: list[str]) -> str:
+    """Say which of the places is a file that is not taken along, as nothing else would tell why it is not found."""
+    there = [place for place in places if not files.has(place) and (files.root / place).is_file()]
+    return f"{', '.join(there)} is there, but git ignores it or no release holds such a file. " if there else ""
 
 
 def _suggestion(files: _Files, workdir: str) -> str:

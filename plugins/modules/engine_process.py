@@ -127,14 +127,6 @@ def stop(pid: int, timeout: float) -> None:
         time.sleep(0.1)
 
 
-def command_of(pid: int) -> tuple[list[str], dict[str, str]]:
-    """Return the command line and the environment that a process was started with."""
-    folder = Path(f"/proc/{pid}")
-    arguments = folder.joinpath("cmdline").read_bytes().decode(errors="surrogateescape").split("\0")
-    variables = folder.joinpath("environ").read_bytes().decode(errors="surrogateescape").split("\0")
-    return arguments[:-1], dict(variable.split("=", 1) for variable in variables if "=" in variable)
-
-
 def run(module: AnsibleModule) -> int:
     state, log, timeout = (module.params[name] for name in ("state", "log", "timeout"))
     pid = engine.process_id()
@@ -152,7 +144,7 @@ def run(module: AnsibleModule) -> int:
         raise ProcessError("dockerd is not on this host; install an engine first.")
     arguments, environment = [daemon], engine.environment()
     if pid is not None:
-        arguments, environment = command_of(pid)
+        arguments, environment = engine.command_of(pid)
         stop(pid, timeout)
     return start(arguments, environment, log, timeout)
 

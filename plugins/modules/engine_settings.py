@@ -64,6 +64,7 @@ keys:
 import contextlib
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,24 @@ def action(former: dict[str, Any], result: dict[str, Any]) -> str:
     return "reload" if gentle else "restart"
 
 
+def flag_of(key: str) -> set[str]:
+    """Return the flags of dockerd that mean the same as a key: `insecure-registries` is `--insecure-registry`."""
+    return {key, "add-" + re.sub("s$", "", key), re.sub("s$", "", re.sub("ies$", "y", key))}
+
+
+def refuse_conflicts(arguments: list[str], keys: list[str], path: Path) -> None:
+    """dockerd does not start, and ignores a reload, with the same setting on its command line and in the file."""
+    flags = {argument.split("=", 1)[0].lstrip("-") for argument in arguments if argument.startswith("-")}
+    if "H" in flags:
+        flags.add("host")
+    for key in keys:
+        for flag in sorted(flag_of(key) & flags):
+            raise SettingsError(
+                f"{path} is not changed, because dockerd was started with --{flag} and accepts {key} in one place only; "
+                f"take the flag away, or leave {key} to it (docker_host_daemon_settings: {{{key}: null}})."
+            )
+
+
 def parse(text: str, path: Path) -> dict[str, Any]:
     """Read a daemon.json; an empty file is what dockerd takes it for: no settings."""
     if not text.strip():
@@ -187,6 +206,9 @@ def ensure(module: AnsibleModule, path: Path, former: Path) -> dict[str, Any]:
     known = parse(read(former), former) if former.exists() else current
     todo = action(known, result)
     after = before if result == current else render(result)
+    pid = engine.process_id()
+    if pid is not None:
+        refuse_conflicts(engine.command_of(pid)[0], [key for key in changed_keys(known, result) if key in result], path)
     if after != before and not module.check_mode:
         if not former.exists():
             former.parent.mkdir(mode=0o755, parents=True, exist_ok=True)

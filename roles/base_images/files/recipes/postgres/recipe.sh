@@ -25,8 +25,8 @@ finish() {
   sed -i "s/^#\?listen_addresses = .*/listen_addresses = '*'/" "$root/usr/share/postgresql/$version/postgresql.conf.sample"
   drop "$root" adduser debconf dpkg 'lib*-perl' 'libllvm*' libgdbm6t64 libgdbm6 'libgdbm-compat4*' 'libperl5*' libz3-4 locales \
     openssl perl perl-base 'perl-modules-*' postgresql-client-common 'postgresql-common*' sensible-utils ssl-cert ucf
-  rm -rf "$root/usr/lib/postgresql/$version/lib/"{llvmjit*,bitcode} "$root/usr/share/postgresql/$version/man" "$root"/etc/{postgresql,postgresql-common,perl} \
-    "$root"/etc/ssl/{private,certs}/*
+  rm -rf "$root/usr/lib/postgresql/$version/lib/"{llvmjit*,bitcode} "$root/usr/share/postgresql/$version/man" \
+    "$root"/etc/{postgresql,postgresql-common,perl} "$root"/etc/ssl/{private,certs}/*
   install -m 0755 "$here/postgres/docker-entrypoint.sh" "$root/usr/local/bin/docker-entrypoint.sh"
   mkdir -p "$root/docker-entrypoint-initdb.d"
   chroot "$root" install -d -o postgres -g postgres -m 1777 "$data"

@@ -1,0 +1,114 @@
+"""The lab, made once per run, and the way to run its playbooks and scenarios."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ansible.plugins.loader import init_plugin_loader
+
+ROOT = Path(__file__).parents[1]
+# The collection is imported, and its filters are found, by their full names.
+init_plugin_loader([str(ROOT / ".venv" / "collections")])
+
+# A log's end that is long enough to hold a failed task, its cause and the recap.
+TAIL_LINES = 80
+
+Run = Callable[..., None]
+
+
+def environment(**more: str) -> dict[str, str]:
+    """What Ansible and Molecule need to be the ones of this checkout, and to write a log that reads as text."""
+    ours = {
+        "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}",
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_FORCE_COLOR": "false",
+        "ANSIBLE_NOCOLOR": "true",
+        "NO_COLOR": "1",
+        "MOLECULE_GLOB": "molecule/*/molecule.yml",
+        "MOLECULE_COMMAND_BORDERS": "false",
+    }
+    return {**os.environ, **ours, **more}
+
+
+def failed_tasks(log: list[str]) -> list[str]:
+    """Name the tasks of a log that failed, each with the host it failed on; rescued ones are among them."""
+    failed, task = [], ""
+    for line in log:
+        if line.startswith(("TASK [", "RUNNING HANDLER [")):
+            task = line.partition("[")[2].rpartition("]")[0]
+        elif line.startswith(("fatal: [", "failed: [")):
+            failed.append(f"{task} ({line.partition('[')[2].partition(']')[0]})")
+    return list(dict.fromkeys(failed))
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process and all that it started, which share its process group."""
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, how)
+            process.wait(timeout=20)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+@pytest.fixture(scope="session")
+def say(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Print a line that is seen while the tests run, whatever pytest captures."""
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+
+    def line(text: str) -> None:
+        with capture.global_and_fixture_disabled():
+            sys.stdout.write(f"\n{text}")
+            sys.stdout.flush()
+
+    return line
+
+
+@pytest.fixture(scope="session")
+def run(say: Callable[[str], None]) -> Run:
+    """Run a command of this checkout with its output in a log; fail with the log's end and the names of the failed tasks."""
+
+    def run_logged(name: str, command: list[str], log_name: str, timeout: int, **more: str) -> None:
+        log = ROOT / ".cache" / log_name
+        log.parent.mkdir(parents=True, exist_ok=True)
+        say(f"{name}: started, {log.relative_to(ROOT)}")
+        start = time.monotonic()
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                env=environment(**more),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                ended = f"exit code {process.wait(timeout=timeout)}"
+            except subprocess.TimeoutExpired:
+                ended = f"stopped after {timeout} s"
+            finally:
+                stop(process)
+        say(f"{name}: {time.monotonic() - start:.0f} s, {'ok' if ended == 'exit code 0' else ended} ")
+        if ended != "exit code 0":
+            lines = log.read_text(errors="replace").splitlines()
+            parts = [f"{name}: {ended}", f"failed tasks: {'; '.join(failed_tasks(lines)) or 'none'}", f"the end of {log}:"]
+            pytest.fail("\n".join([*parts, *lines[-TAIL_LINES:]]), pytrace=False)
+
+    return run_logged
+
+
+@pytest.fixture(scope="session")
+def lab(run: Run) -> None:
+    """The server images, the registry and the base images; quick where they are there already."""
+    # From Debian packages alone, on a slow machine.
+    run("lab", ["ansible-playbook", "-i", "localhost,", "molecule/lab/lab.yml"], "lab.log", timeout=1800)

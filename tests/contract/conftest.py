@@ -1,0 +1,70 @@
+"""The files of a release, rendered as the action plugin renders them, and the tools that judge them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+from ansible_collections.drydock.stack.plugins.module_utils.source import read_source
+from ansible_collections.drydock.stack.plugins.plugin_utils.render import Renderer
+from ansible_collections.drydock.stack.plugins.plugin_utils.variables import public
+
+ROOT = Path(__file__).parents[2]
+ROLE = ROOT / "roles" / "fastapi"
+TOOLS = ROOT / ".cache" / "tools"
+HOST = {
+    "engine": {"processors": 4, "memory": 8 * 1024**3},
+    "front": {"subnet": "172.30.0.0/28", "range": "172.30.0.0/29", "proxy": "172.30.0.14"},
+}
+
+
+@pytest.fixture(scope="session")
+def tools() -> dict[str, Path]:
+    """Compose and Caddy from Debian packages, unpacked and not installed, the same on every machine."""
+    found = {"compose": TOOLS / "usr/libexec/docker/cli-plugins/docker-compose", "caddy": TOOLS / "usr/bin/caddy"}
+    if not all(path.exists() for path in found.values()):
+        shutil.rmtree(TOOLS, ignore_errors=True)
+        TOOLS.parent.mkdir(exist_ok=True)
+        command = ["mmdebstrap", "--variant=extract", "--components=main", "--include=caddy,docker-compose"]
+        settings = ["--aptopt=Acquire::Check-Valid-Until false", "trixie", str(TOOLS)]
+        made = subprocess.run([*command, *settings], capture_output=True, text=True, check=False)
+        assert made.returncode == 0, made.stderr
+    return found
+
+
+@pytest.fixture
+def render(tmp_path: Path) -> Callable[..., Path]:
+    """Write the files of a release into a folder and return it; takes public variables and the files of the source."""
+
+    def rendered(source: dict[str, str] | None = None, **settings: Any) -> Path:
+        loader = DataLoader()
+        variables: dict[str, Any] = {"role_path": str(ROLE)}
+        for part in ("defaults", "vars"):
+            variables |= loader.load_from_file(str(ROLE / part / "main.yml"), trusted_as_template=True)
+        variables |= settings
+        if source:
+            for name, text in source.items():
+                file = tmp_path / "source" / name
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(text)
+            variables["fastapi_source"] = str(tmp_path / "source")
+        templar = Templar(loader=loader, variables=variables)
+        public_variables = public(templar, variables)
+        root = Path(public_variables["fastapi_source"])
+        read = read_source(root, public_variables["fastapi_workdir"], public_variables["fastapi_app"])
+        renderer = Renderer(templar, variables, public_variables, HOST, read)
+        _, entries = renderer.release(renderer.files(), "blue")
+        folder = tmp_path / "release"
+        folder.mkdir()
+        for entry in entries:
+            if isinstance(entry.data, bytes):
+                (folder / entry.path).write_bytes(entry.data)
+        return folder
+
+    return rendered

@@ -1,0 +1,60 @@
+"""The argument specs say what the defaults are."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROLES = sorted(path for path in (Path(__file__).parents[2] / "roles").iterdir() if path.is_dir())
+
+
+class Loader(yaml.SafeLoader):
+    """Reads Ansible's own tags as plain values."""
+
+
+Loader.add_constructor("!unsafe", lambda loader, node: loader.construct_scalar(node))
+
+
+def load(path):
+    return yaml.load(path.read_text(), Loader) or {}  # noqa: S506 (a safe loader with one more tag)
+
+
+def options(role):
+    specs = load(role / "meta" / "argument_specs.yml")["argument_specs"]
+    return {name: option for spec in specs.values() for name, option in spec["options"].items()}
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_every_default_stands_in_the_specs(role):
+    defaults = load(role / "defaults" / "main.yml")
+    assert {name: option["default"] for name, option in options(role).items() if "default" in option} == defaults
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_a_variable_is_the_same_in_every_entry_point(role):
+    specs = load(role / "meta" / "argument_specs.yml")["argument_specs"]
+    for spec in specs.values():
+        for name, option in spec["options"].items():
+            assert option == options(role)[name]
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_every_option_has_a_type_and_a_description(role):
+    for name, option in options(role).items():
+        assert option.get("type"), name
+        assert option.get("description"), name
+        assert option["type"] != "list" or option.get("elements"), name
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_variables_without_a_default_are_told_in_the_defaults(role):
+    text = (role / "defaults" / "main.yml").read_text()
+    for name, option in options(role).items():
+        assert "default" in option or f"# {name}:  (" in text, name
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_every_public_variable_has_the_prefix_of_its_role(role):
+    assert [name for name in options(role) if not name.startswith(f"{role.name}_")] == []
+    internal = role / "vars" / "main.yml"
+    assert [name for name in (load(internal) if internal.exists() else {}) if not name.startswith(f"__{role.name}_")] == []

@@ -1,0 +1,138 @@
+"""The templates give files that their own tools accept, for every kind of source and of settings."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+MAIN = "from fastapi import FastAPI\n\napp = FastAPI()\n"
+PYPROJECT = '[project]\nname = "shop"\nversion = "1"\ndependencies = ["fastapi", "uvicorn[standard]"]\n'
+BUILT = PYPROJECT + '[build-system]\nrequires = ["hatchling"]\nbuild-backend = "hatchling.build"\n'
+LOCK = 'version = 1\nrequires-python = ">=3.11"\n\n[[package]]\nname = "shop"\nversion = "1"\nsource = { virtual = "." }\n'
+
+MATRIX = {
+    "the sample application": {},
+    "a requirements.txt that includes another": {
+        "source": {"main.py": MAIN, "requirements.txt": "-r base.txt\n", "base.txt": "fastapi\n"}
+    },
+    "a pyproject.toml": {"source": {"main.py": MAIN, "pyproject.toml": PYPROJECT}},
+    "a package with a build system": {
+        "source": {"src/shop/main.py": MAIN, "src/shop/__init__.py": "", "pyproject.toml": BUILT},
+        "fastapi_app": "shop.main:app",
+    },
+    "a lock": {"source": {"main.py": MAIN, "pyproject.toml": PYPROJECT, "uv.lock": LOCK}},
+    "a folder inside the source": {
+        "source": {"services/api/main.py": MAIN, "services/api/requirements.txt": "fastapi\n"},
+        "fastapi_workdir": "services/api",
+    },
+    "packages, secrets and more requirements": {
+        "fastapi_build_packages": ["gcc=4:14.2.0-1", "libpq-dev=17.6-0"],
+        "fastapi_runtime_packages": ["libpq5=17.6-0"],
+        "fastapi_build_secrets": {"netrc": "machine x", "uv.toml": "", "pip.conf": "[global]"},
+        "fastapi_extra_requirements": ["uvicorn[standard]>=0.30"],
+        "fastapi_image_exclude": ["docs/**"],
+        "fastapi_image_include": [".env", "docs/terms.md"],
+    },
+    "no CA bundle": {"fastapi_build_ca_bundle": ""},
+    "limits": {
+        **{f"fastapi_{service}_memory_limit": "512m" for service in ("app", "database", "proxy")},
+        **{f"fastapi_{service}_cpu_limit": "1.5" for service in ("app", "database", "proxy")},
+    },
+    "a domain": {"fastapi_domain": "shop.example.com"},
+    "a domain with its own certificates": {"fastapi_domain": "shop.example.com", "fastapi_tls": "internal"},
+    "a domain without TLS": {"fastapi_domain": "shop.example.com", "fastapi_tls": "off"},
+    "another port on all addresses of version six": {"fastapi_bind_address": "::", "fastapi_port": 8080},
+    "PostgreSQL 18": {"fastapi_postgres_image": "postgres:18-trixie"},
+    "values that are hard to quote": {
+        "fastapi_env": {"A": "a\"b$c\\d\n'e", "B": "", "C": "#$${x}", "D": "ünï\u2028"},
+        "fastapi_root": "/srv/my stacks/$shop",
+    },
+    "other names of the database settings": {
+        "fastapi_database_env": {"url": "SQLALCHEMY_URL", "password": "PGPASSWORD"},
+        "fastapi_database_url_scheme": "postgresql+asyncpg",
+    },
+}
+
+
+@pytest.fixture(params=MATRIX.values(), ids=MATRIX.keys())
+def release(request, render) -> Path:
+    return render(**request.param)
+
+
+def run(*command):
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_compose_accepts_the_file(release, tools):
+    code, said = run(tools["compose"], "--project-directory", release, "config", "--quiet")
+    assert (code, said) == (0, ""), said
+
+
+def test_caddy_accepts_the_file(release, tools, tmp_path):
+    # A site that ends TLS stores what it makes; here that is a folder of the test's.
+    code, said = run(
+        "env",
+        f"XDG_DATA_HOME={tmp_path}",
+        tools["caddy"],
+        "validate",
+        "--adapter",
+        "caddyfile",
+        "--config",
+        release / "Caddyfile",
+    )
+    assert code == 0, said
+
+
+def test_hadolint_accepts_the_dockerfile(release):
+    hadolint = shutil.which("hadolint", path=str(Path(sys.executable).parent))
+    code, said = run(hadolint, "--no-color", release / "Dockerfile")
+    assert code == 0, said
+
+
+def test_nothing_is_left_to_fill_in(release):
+    for file in release.iterdir():
+        text = file.read_text()
+        assert "drydock-release" not in text, file.name
+        assert "__fastapi" not in text, file.name
+
+
+def test_the_database_publishes_nothing(release):
+    services = yaml.safe_load((release / "compose.yaml").read_text())["services"]
+    assert "ports" not in services["db"]
+    assert services["db"]["networks"] == ["app-network"]
+    assert "ports" not in services["app-blue"]
+
+
+def test_what_is_secret_is_denied_last(render):
+    release = render(fastapi_image_include=[".env", "keys/server.key"])
+    lines = (release / ".dockerignore").read_text().splitlines()
+    for never in ("source/**/.env*", "source/**/*.key", "source/**/.git"):
+        assert lines.index(never) > lines.index("!source/keys/server.key")
+
+
+def test_dependencies_come_before_the_code(render):
+    dockerfile = (render() / "Dockerfile").read_text()
+    assert dockerfile.index("COPY --from=builder /opt/venv") < dockerfile.index("COPY --from=code /source")
+    assert re.search(r"type=bind,source=source/requirements.txt", dockerfile)
+    assert "USER 10001:10001" in dockerfile
+
+
+@pytest.mark.parametrize(
+    ("image", "mount"), [("postgres:17-trixie", "/var/lib/postgresql/data"), ("postgres:18", "/var/lib/postgresql")]
+)
+def test_the_data_is_mounted_where_the_version_keeps_it(render, image, mount):
+    services = yaml.safe_load((render(fastapi_postgres_image=image) / "compose.yaml").read_text())["services"]
+    assert services["db"]["volumes"] == [f"postgres_data:{mount}"]
+
+
+def test_the_same_settings_give_the_same_files(render, tmp_path):
+    one = {file.name: file.read_bytes() for file in render().iterdir()}
+    shutil.rmtree(tmp_path / "release")
+    assert {file.name: file.read_bytes() for file in render().iterdir()} == one

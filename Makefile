@@ -9,14 +9,14 @@ BIN := $(VENV)/bin
 COLLECTION := $(VENV)/collections/ansible_collections/drydock/stack
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 INVENTORY ?= inventory/local
-ANSIBLE_PLAYBOOK := $(BIN)/ansible-playbook -i $(INVENTORY) $(if $(SUDO),--ask-become-pass)
+ANSIBLE_PLAYBOOK := $(BIN)/ansible-playbook -i $(INVENTORY) $(if $(SUDO),$(shell sudo -n true 2>/dev/null || echo --ask-become-pass))
 
 # NAME=shop SOURCE=../shop APP=shop.main:app PORT=8001: the variables that `make deploy` takes from the command line.
 VARIABLES = \
-	$(if $(NAME),-e fastapi_name='$(NAME)') \
-	$(if $(SOURCE),-e fastapi_source='$(SOURCE)') \
-	$(if $(APP),-e fastapi_app='$(APP)') \
-	$(if $(PORT),-e fastapi_port='$(PORT)')
+	$(if $(NAME),-e "fastapi_name='$(NAME)'") \
+	$(if $(SOURCE),-e "fastapi_source='$(SOURCE)'") \
+	$(if $(APP),-e "fastapi_app='$(APP)'") \
+	$(if $(PORT),-e "fastapi_port=$(PORT)")
 
 .PHONY: help
 help: ## Show this list
@@ -54,9 +54,13 @@ status: venv ## Show what runs: make status NAME=shop
 remove: venv ## Take a stack away, its data stays: make remove NAME=shop
 	$(ANSIBLE_PLAYBOOK) playbooks/remove.yml $(VARIABLES)
 
+.PHONY: docs
+docs: $(BIN)/pytest ## Write the variables into README.md
+	$(BIN)/python docs/variables.py
+
 .PHONY: check
 check: $(BIN)/pytest venv ## Lint, unit and contract tests; needs no engine
-	$(BIN)/pytest tests/unit tests/contract
+	$(BIN)/pytest tests/lint tests/unit tests/contract
 
 .PHONY: test
 test: $(BIN)/pytest venv ## Everything: make check, then every scenario on servers of the lab

@@ -18,7 +18,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
-        path = Path(self._loader.path_dwim(self._task.args["path"]))
+        path = Path(self._task.args["path"]).expanduser().absolute()
         try:
             source = read_source(path, self._task.args["workdir"], self._task.args["app"])
         except SourceError as error:

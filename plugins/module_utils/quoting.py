@@ -119,7 +119,5 @@ def database_url(settings: Mapping[str, Any], scheme: str) -> str:
         raise QuotingError("The database's port is no port; use 1 to 65535.")
     host = _text(settings["host"], "The database's host")
     host = f"[{quote(host, safe=':')}]" if ":" in host else quote(host, safe="")
-    name, user, password = (
-        quote(_text(settings[key], f"The database's {key}"), safe="") for key in ("name", "user", "password")
-    )
+    name, user, password = (quote(_text(settings[key], f"The database's {key}"), safe="") for key in ("name", "user", "password"))
     return f"{scheme}://{user}:{password}@{host}:{port}/{name}"

@@ -218,16 +218,10 @@ def front(name):
     ids = docker_cli.docker("network", "ls", "--quiet", "--no-trunc").split()
     networks = docker_cli.inspect("network", "inspect", *ids)
     own = [
-        subnet
-        for network in networks
-        if network["Name"] == f"{name}_front"
-        for subnet in subnets(network)
-        if subnet.version == 4
+        subnet for network in networks if network["Name"] == f"{name}_front" for subnet in subnets(network) if subnet.version == 4
     ]
     taken = [subnet for network in networks for subnet in subnets(network) if subnet.version == 4] + list(routes())
-    free = (
-        subnet for subnet in FRONT_POOL.subnets(new_prefix=28) if not any(subnet.overlaps(other) for other in taken)
-    )
+    free = (subnet for subnet in FRONT_POOL.subnets(new_prefix=28) if not any(subnet.overlaps(other) for other in taken))
     subnet = own[0] if own else next(free)
     # Docker hands addresses out from the lower half; the front door's own is the last one.
     return {"subnet": str(subnet), "range": str(next(subnet.subnets())), "proxy": str(subnet[-2])}

@@ -53,7 +53,7 @@ class Renderer:
 
     def dockerfile(self) -> str:
         own = self.settings.get("fastapi_dockerfile")
-        return Path(own).read_text(encoding="utf-8") if own else self.render("Dockerfile.j2")
+        return Path(own).expanduser().read_text(encoding="utf-8") if own else self.render("Dockerfile.j2")
 
     def files(self) -> dict[str, str]:
         """Return the files that are the same in both slots, by name."""

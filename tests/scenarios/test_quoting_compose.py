@@ -27,8 +27,7 @@ VALUE = TEXT | SYNTAX
 DATA = st.recursive(
     VALUE | st.booleans() | st.none() | st.integers(-(2**63), 2**63 - 1),
     lambda inner: (
-        st.lists(inner, min_size=1, max_size=4)
-        | st.dictionaries(VALUE.filter(lambda key: len(key) < 80), inner, max_size=4)
+        st.lists(inner, min_size=1, max_size=4) | st.dictionaries(VALUE.filter(lambda key: len(key) < 80), inner, max_size=4)
     ),
     max_leaves=8,
 )
@@ -119,9 +118,7 @@ def test_values_reach_a_process_byte_for_byte(tmp_path: Path, image: str) -> Non
         },
     }
     (tmp_path / "compose.yaml").write_text(compose_scalar(project), "utf-8")
-    (tmp_path / ".env").write_bytes(
-        "".join(f"V{number}={env_quote(value)}\n" for number, value in values.items()).encode()
-    )
+    (tmp_path / ".env").write_bytes("".join(f"V{number}={env_quote(value)}\n" for number, value in values.items()).encode())
     printed = compose(tmp_path, "run", "--rm", "--no-TTY", "app").split(b"\0")
     seen = dict(entry.split(b"=", 1) for entry in printed if entry)
     for number, value in values.items():
@@ -133,9 +130,7 @@ def test_every_character_is_read_back(tmp_path: Path) -> None:
     chunks = [EVERY_CHARACTER[start : start + 4096] for start in range(0, len(EVERY_CHARACTER), 4096)]
     project = {"name": "quoting", "services": {"app": {"image": "none", "env_file": ".env"}}, "x-chunks": chunks}
     (tmp_path / "compose.yaml").write_text(compose_scalar(project), "utf-8")
-    (tmp_path / ".env").write_bytes(
-        "".join(f"V{number}={env_quote(chunk)}\n" for number, chunk in enumerate(chunks)).encode()
-    )
+    (tmp_path / ".env").write_bytes("".join(f"V{number}={env_quote(chunk)}\n" for number, chunk in enumerate(chunks)).encode())
     config = parsed(tmp_path)
     assert config["services"]["app"]["environment"] == {f"V{number}": chunk for number, chunk in enumerate(chunks)}
     assert config["x-chunks"] == chunks

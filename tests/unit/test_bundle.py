@@ -106,7 +106,7 @@ def test_the_hash_follows_all_that_arrives(tmp_path: Path) -> None:
     assert len({bundle_hash([entry]) for entry in alike}) == 1
     different = [
         *(Entry("a", b"x"), Entry("a", b"y"), Entry("b", b"x"), Entry("a", b"x", executable=True)),
-        *(Entry("a", b"x", mode=0o600), Entry("a", link="x"), Entry("a", link="y")),
+        *(Entry("a", b"x", mode=0o600), Entry("a", link="x"), Entry("a", b"x", mode=0o777), Entry("a", link="y")),
     ]
     hashes = {bundle_hash([entry]) for entry in different} | {bundle_hash([]), bundle_hash([Entry("a", b""), Entry("b", b"x")])}
     assert len(hashes) == len(different) + 2
@@ -189,9 +189,10 @@ def test_a_damaged_archive_is_refused(tmp_path: Path, damage: Any) -> None:
 
 
 def test_damage_inside_is_noticed(tmp_path: Path) -> None:
-    write_bundle(tmp_path / "b", [Entry("a", os.urandom(20_000)), Entry("b", b"x")])
+    write_bundle(tmp_path / "b", [Entry("a", b"some text, " * 20), Entry("b", b"x")])
     whole = (tmp_path / "b").read_bytes()
-    for place in (10, 12, 10_000, len(whole) - 8):
+    # The header of gzip has a time and a kind of machine, which do not matter.
+    for place in range(10, len(whole)):
         data = bytearray(whole)
         data[place] ^= 0xFF
         (tmp_path / "b").write_bytes(data)

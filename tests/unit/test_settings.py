@@ -129,7 +129,10 @@ BAD: list[tuple[str, Any, str]] = [
     ("fastapi_port", "8000\n", "use a whole number, 1 to 65535."),
     ("fastapi_port", False, "use a whole number, 1 to 65535."),
     *(("fastapi_domain", name, f"{DOMAIN}.") for name in ("https://shop.example", "shop.example:80", "*.example.com")),
-    *(("fastapi_domain", name, f"{DOMAIN}.") for name in ("-a.example", "a..b", "a_b", "10.0.0.1", "a" * 64, "shop.example.")),
+    *(
+        ("fastapi_domain", name, f"{DOMAIN}.")
+        for name in ("-a.example", "a..b", "a_b", "10.0.0.1", "a" * 64, "shop.example.", ".".join(["a" * 60] * 5))
+    ),
     ("fastapi_domain", "bücher.example", "use its ASCII form, xn--bcher-kva.example."),
     ("fastapi_domain", "faß.example", f"{DOMAIN}, in its ASCII form (xn--…)."),
     ("fastapi_domain", None, "fastapi_domain has no value; give one, or leave the line out."),
@@ -233,7 +236,7 @@ GOOD: list[dict[str, Any]] = [
     {"fastapi_port": "8001", "fastapi_workers": "2", "fastapi_disk_required": 0.5, "fastapi_keep_releases": 1},
     {"fastapi_domain": "shop.example.com", "fastapi_tls": "internal"},
     {"fastapi_domain": "xn--bcher-kva.example", "fastapi_tls": "off", "fastapi_port": 8000},
-    {"fastapi_domain": "", "fastapi_dockerfile": ""},
+    {"fastapi_domain": "", "fastapi_dockerfile": "", "fastapi_port": 80},
     {"fastapi_source": "https://git.example/shop.git", "fastapi_source_version": "v1.0"},
     {"fastapi_source": "git@git.example:shop.git", "fastapi_source_version": "feature/x"},
     {"fastapi_source": "../my shop", "fastapi_workdir": "services/shop", "fastapi_app": "shop.main:api.app"},

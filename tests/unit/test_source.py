@@ -261,10 +261,12 @@ def test_symlinks_within(tmp_path: Path, tracked: bool) -> None:
     assert found.root == root
 
 
-@pytest.mark.parametrize("target", ["/etc/hostname", "../outside", "data/../../outside", "data/up/../outside", "{root}/main.py"])
+@pytest.mark.parametrize("target", ["/etc/hostname", "../outside", "data/up/../outside", "deep/../../main.py", "{root}/main.py"])
 def test_symlinks_that_leave_are_refused(tmp_path: Path, target: str) -> None:
     root = fill(tmp_path / "shop", APP | {"data/x.txt": "x"})
     (root / "data" / "up").symlink_to("..")
+    (root / "data" / "a").mkdir()
+    (root / "deep").symlink_to("data/a")
     target = target.format(root=root)
     (root / "link").symlink_to(target)
     assert refusal(root) == (
@@ -336,6 +338,7 @@ def test_the_hash_follows_the_content(tmp_path: Path) -> None:
     assert changed()
     (root / "link").unlink()
     (root / "link").write_text("data/y")
+    (root / "link").chmod(0o755)
     assert changed()
 
 
@@ -355,6 +358,7 @@ LOCK = """
 [[package]]
 name = "idna"
 source = {{ registry = "https://packages.example/simple" }}
+dependencies = [{{ name = "shop" }}]
 
 [[package]]
 name = "shop"
@@ -415,6 +419,10 @@ def installed(found: Source) -> tuple[str, str, str, tuple[str, ...], str, bool]
         (
             {"pyproject.toml": PROJECT, "uv.toml": "", "uv.lock": LOCK.format(kind="editable")},
             ("uv.lock", ".", ".", ("pyproject.toml", "uv.lock", "uv.toml"), "", True),
+        ),
+        (
+            {"pyproject.toml": PROJECT, "uv.lock": LOCK.format(kind="directory")},
+            ("uv.lock", ".", ".", ("pyproject.toml", "uv.lock"), "", True),
         ),
         # A lock that belongs to nothing is none.
         ({"requirements.txt": "", "uv.lock": ""}, ("requirements.txt", ".", "", ("requirements.txt",), "", False)),

@@ -22,6 +22,9 @@ finish() {
   mkdir "$root/tmp/headers"
   chroot "$root" sh -c "cd /tmp/headers && apt-get download -qq -o APT::Sandbox::User=root libpython$version-dev"
   dpkg-deb --fsys-tarfile "$root"/tmp/headers/*.deb | tar --extract --directory "$root" ./usr/include
+  # On bookworm a package that merges /usr brings perl along; where /usr is merged, an empty one does as well.
+  [[ $suite != bookworm ]] || chroot "$root" apt-get purge -qq --yes -o APT::Sandbox::User=root usr-is-merged+ \
+    usrmerge perl 'perl-modules-*' 'libperl5*' 'libgdbm-compat*' 'lib*-perl'
 }
 
 configuration() {

@@ -9,7 +9,7 @@ from ansible import constants as C  # noqa: N812 (its usual name)
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.drydock.stack.plugins.module_utils.bundle import write_bundle
-from ansible_collections.drydock.stack.plugins.module_utils.source import read_source
+from ansible_collections.drydock.stack.plugins.module_utils.source import SourceError, read_source
 from ansible_collections.drydock.stack.plugins.plugin_utils.render import Renderer
 from ansible_collections.drydock.stack.plugins.plugin_utils.variables import public
 
@@ -27,7 +27,10 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         host = self._task.args["host"]
         settings = public(self._templar, task_vars)
-        source = read_source(Path(self._task.args["source"]), settings["fastapi_workdir"], settings["fastapi_app"])
+        try:
+            source = read_source(Path(self._task.args["source"]), settings["fastapi_workdir"], settings["fastapi_app"])
+        except SourceError as error:
+            raise AnsibleActionFail(str(error)) from error
         renderer = Renderer(self._templar, task_vars, settings, host, source)
         files = renderer.files()
         slot, identity, entries = self._choose(renderer, files, host)

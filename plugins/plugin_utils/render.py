@@ -18,6 +18,7 @@ from ansible_collections.drydock.stack.plugins.module_utils.release import (
     PASSWORD_TOKEN,
     RELEASE_TOKEN,
 )
+from ansible_collections.drydock.stack.plugins.module_utils.settings import postgres_major
 from ansible_collections.drydock.stack.plugins.module_utils.source import NEVER, Source
 from ansible_collections.drydock.stack.plugins.module_utils.tuning import bytes_of, workers
 
@@ -42,6 +43,7 @@ class Renderer:
             "__fastapi_source": asdict(source),
             "__fastapi_never": list(NEVER),
             "__fastapi_front": dict(host["front"]),
+            "__fastapi_postgres_mount": postgres_mount(settings["fastapi_postgres_image"]),
             "__fastapi_release_id": RELEASE_TOKEN,
         }
         self.environment = environment(settings, host["engine"])
@@ -98,6 +100,11 @@ class Renderer:
     def attributes(self, path: str) -> dict[str, Any]:
         file = self.source.root / path
         return {"link": str(file.readlink())} if file.is_symlink() else {"executable": bool(file.stat().st_mode & 0o100)}
+
+
+def postgres_mount(image: str) -> str:
+    """Return where the image keeps its data: from 18 in a folder by its major version, so that its parent is mounted."""
+    return "/var/lib/postgresql" if postgres_major(image) >= 18 else "/var/lib/postgresql/data"
 
 
 def environment(settings: Mapping[str, Any], engine: Mapping[str, Any]) -> dict[str, str]:

@@ -125,7 +125,8 @@ def test_dependencies_come_before_the_code(render):
 
 
 @pytest.mark.parametrize(
-    ("image", "mount"), [("postgres:17-trixie", "/var/lib/postgresql/data"), ("postgres:18", "/var/lib/postgresql")]
+    ("image", "mount"),
+    [("postgres:17-trixie", "/var/lib/postgresql/data"), ("registry.example:5000/postgres:18.1", "/var/lib/postgresql")],
 )
 def test_the_data_is_mounted_where_the_version_keeps_it(render, image, mount):
     services = yaml.safe_load((render(fastapi_postgres_image=image) / "compose.yaml").read_text())["services"]

@@ -200,6 +200,14 @@ def test_damage_inside_is_noticed(tmp_path: Path) -> None:
             extract_bundle(tmp_path / "b", tmp_path / f"out-{place}")
 
 
+def test_damage_late_in_a_file_is_noticed(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "b", [Entry("a", os.urandom(100_000).hex().encode())])
+    data = (tmp_path / "b").read_bytes()
+    (tmp_path / "b").write_bytes(data[:50_000] + b"\xff" * 500 + data[50_500:])
+    with pytest.raises(BundleError, match="is damaged"):
+        extract_bundle(tmp_path / "b", tmp_path / "out")
+
+
 def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
     write_bundle(tmp_path / "b", [Entry("a", b"x")])
     (tmp_path / "out").mkdir()

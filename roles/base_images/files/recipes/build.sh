@@ -114,6 +114,10 @@ variant=essential packages=() dpkg_options=()
 # shellcheck source=/dev/null
 . "$here/$name/recipe.sh"
 
+# What a killed build left behind.
+find /var/tmp -maxdepth 1 \( -name 'base-images.??????' -o -name 'base-images-recipes.*' \) -mmin +1440 \
+  -exec rm -rf --one-file-system {} +
+
 # Not /tmp: it may be small, or mounted without devices.
 TMPDIR=$(mktemp -d /var/tmp/base-images.XXXXXX)
 export TMPDIR

@@ -1,7 +1,8 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # In place of caddy:2, which is Alpine's: the server, its certificates, and busybox for the shell and wget.
 
-packages=(caddy ca-certificates busybox mailcap libcap2-bin tzdata)
+# Bookworm's caddy makes its user without asking for passwd, which has the tools.
+packages=(caddy ca-certificates busybox mailcap libcap2-bin passwd tzdata)
 
 prepare() { :; }
 

@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 COLLECTION := $(VENV)/collections/ansible_collections/drydock/stack
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 INVENTORY ?= inventory/local
+# Where the lab publishes its registry: molecule/lab/vars.yml.
+LAB_REGISTRY := 127.0.0.1:5055
 ANSIBLE_PLAYBOOK := $(BIN)/ansible-playbook -i $(INVENTORY) $(if $(SUDO),$(shell sudo -n true 2>/dev/null || echo --ask-become-pass))
 
 # NAME=shop SOURCE=../shop APP=shop.main:app PORT=8001: the variables that `make deploy` takes from the command line.
@@ -60,8 +62,8 @@ docs: $(BIN)/pytest ## Write the variables into README.md
 
 .PHONY: check
 check: $(BIN)/pytest venv ## Lint, unit and contract tests; needs no engine
-	$(BIN)/pytest tests/lint tests/unit tests/contract
+	$(BIN)/pytest tests/lint tests/unit tests/contract files/sample_app/tests/test_without_database.py
 
 .PHONY: test
 test: $(BIN)/pytest venv ## Everything: make check, then every scenario on servers of the lab
-	$(BIN)/pytest tests
+	TEST_POSTGRES_IMAGE=$(LAB_REGISTRY)/library/postgres:17-trixie $(BIN)/pytest tests files/sample_app/tests

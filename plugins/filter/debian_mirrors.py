@@ -51,7 +51,7 @@ def debian_mirrors(targets: str, suite: str) -> list[dict[str, str]]:
     found: dict[tuple[str, str], bool] = {}
     for line in targets.splitlines():
         release, codename, component, uri, entry, origin = [*line.split(" ", 5), *[""] * 6][:6]
-        if suite in (release, codename) and component == "main" and origin in ("Debian", "Other", UNKNOWN):
+        if suite in (release, codename) and component == "main" and origin in ("Debian", UNKNOWN):
             source = uri, entry.rpartition(":")[0]
             found[source] = found.get(source, False) or origin == "Debian"
     certain = any(found.values())

@@ -155,9 +155,17 @@ def process_id(pid_file: str = PID_FILE, name: str = "dockerd") -> int | None:
     return pid if alive and command == name else None
 
 
-def command_of(pid: int) -> tuple[list[str], dict[str, str]]:
-    """Return the command line and the environment that a process was started with."""
-    folder = Path(f"/proc/{pid}")
-    arguments = folder.joinpath("cmdline").read_bytes().decode(errors="surrogateescape").split("\0")
-    variables = folder.joinpath("environ").read_bytes().decode(errors="surrogateescape").split("\0")
-    return arguments[:-1], dict(variable.split("=", 1) for variable in variables if "=" in variable)
+def parts_of(pid: int, name: str) -> list[str]:
+    """Return the parts of a file of a process that separates them by NUL."""
+    text = Path(f"/proc/{pid}/{name}").read_bytes().decode(errors="surrogateescape")
+    return text.split("\0")[:-1]
+
+
+def arguments_of(pid: int) -> list[str]:
+    """Return the command line of a process; everybody may read it."""
+    return parts_of(pid, "cmdline")
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    """Return the environment that a process was started with; its owner and root may read it."""
+    return dict(variable.split("=", 1) for variable in parts_of(pid, "environ") if "=" in variable)

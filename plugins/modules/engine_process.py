@@ -144,7 +144,7 @@ def run(module: AnsibleModule) -> int:
         raise ProcessError("dockerd is not on this host; install an engine first.")
     arguments, environment = [daemon], engine.environment()
     if pid is not None:
-        arguments, environment = engine.command_of(pid)
+        arguments, environment = engine.arguments_of(pid), engine.environment_of(pid)
         stop(pid, timeout)
     return start(arguments, environment, log, timeout)
 

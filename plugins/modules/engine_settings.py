@@ -208,7 +208,7 @@ def ensure(module: AnsibleModule, path: Path, former: Path) -> dict[str, Any]:
     after = before if result == current else render(result)
     pid = engine.process_id()
     if pid is not None:
-        refuse_conflicts(engine.command_of(pid)[0], [key for key in changed_keys(known, result) if key in result], path)
+        refuse_conflicts(engine.arguments_of(pid), [key for key in changed_keys(known, result) if key in result], path)
     if after != before and not module.check_mode:
         if not former.exists():
             former.parent.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -5,8 +5,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
+
+from ansible_collections.drydock.stack.plugins.module_utils import engine
+
+# Seconds; removing a large image on a slow disk takes its time.
+TIMEOUT = 300
 
 
 class EngineError(Exception):
@@ -14,11 +18,8 @@ class EngineError(Exception):
 
 
 def run(*arguments):
-    """Run ``docker`` with the arguments and return the finished process; raise EngineError where there is no docker."""
-    try:
-        return subprocess.run(["docker", *arguments], capture_output=True, text=True, check=False)
-    except FileNotFoundError as error:
-        raise EngineError("there is no docker command") from error
+    """Run ``docker`` with the arguments and return code, output and error text."""
+    return engine.run([engine.which("docker") or "docker", *arguments], timeout=TIMEOUT)
 
 
 def docker(*arguments, check=True):
@@ -26,33 +27,25 @@ def docker(*arguments, check=True):
 
     With ``check`` a failure raises EngineError with the end of what it complains of; without, it returns "".
     """
-    result = run(*arguments)
-    if result.returncode and check:
-        raise EngineError(result.stderr.strip()[-500:] or f"docker {arguments[0]} ended with {result.returncode}")
-    return "" if result.returncode else result.stdout
+    code, output, error = run(*arguments)
+    if code and check:
+        raise EngineError(error.strip()[-500:] or f"docker {arguments[0]} ended with {code}")
+    return "" if code else output
 
 
 def inspect(*arguments):
     """Run a ``docker … inspect`` and return its list; what does not exist is left out of it."""
-    told = run(*arguments).stdout
-    return json.loads(told) if told.strip() else []
+    output = run(*arguments)[1]
+    return json.loads(output) if output.strip() else []
 
 
 def info():
-    """Return what ``docker info`` says, with the plugins' versions by name; raise EngineError where no engine answers."""
-    result = run("info", "--format", "{{ json . }}")
-    told = json.loads(result.stdout or "{}")
-    if not told.get("ServerVersion"):
-        raise EngineError("; ".join(told.get("ServerErrors") or []) or result.stderr.strip()[-500:] or "no engine answers")
-    plugins = {plugin["Name"]: plugin["Version"] for plugin in told.get("ClientInfo", {}).get("Plugins") or []}
-    return {
-        "server": told["ServerVersion"],
-        "compose": plugins.get("compose", ""),
-        "buildx": plugins.get("buildx", ""),
-        "root": told["DockerRootDir"],
-        "processors": told["NCPU"],
-        "memory": told["MemTotal"],
-    }
+    """Return versions, folder, processors and memory in bytes of the engine; raise EngineError where none answers."""
+    found = engine.look()
+    if found["state"] != "running":
+        raise EngineError(found["reason"] or f"it is {found['state']}")
+    kept = {key: found[key] for key in ("compose", "buildx", "root", "processors", "memory")}
+    return {"server": found["version"], **kept}
 
 
 def together(**calls):

@@ -7,25 +7,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.drydock.stack.plugins.module_utils.engine import numbers
 from ansible_collections.drydock.stack.plugins.module_utils.settings import postgres_major
 
 # start_interval of a health check needs this engine; the Compose file's notation needs this Compose.
 ENGINE_NEEDED = (25,)
 COMPOSE_NEEDED = (2, 24)
 GIGABYTE = 10**9
-
-
-def version(text: str) -> tuple[int, ...]:
-    """Return the numbers that a version begins with: `v2.26.1-4` gives (2, 26, 1)."""
-    numbers = []
-    for part in text.lstrip("v").split("."):
-        digits = "".join(part[: next((i for i, c in enumerate(part) if not c.isdigit()), len(part))])
-        if not digits:
-            break
-        numbers.append(int(digits))
-        if digits != part:
-            break
-    return tuple(numbers)
 
 
 def refusals(host: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
@@ -55,7 +43,7 @@ def engine(found: Mapping[str, Any]) -> list[str]:
     return [
         f"{name} is {told or 'missing'}; {'.'.join(map(str, least))} or later is needed: update it."
         for name, told, least in needed
-        if not told or version(told) < least
+        if not told or numbers(told) < least
     ]
 
 

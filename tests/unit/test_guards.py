@@ -77,11 +77,3 @@ def test_a_password_that_is_given_mends_a_lost_file():
 def test_a_new_volume_takes_any_major():
     volume = {"name": "shop_postgres_data", "exists": False, "major": "", "database": "", "user": ""}
     assert refusals("volume", volume, fastapi_postgres_image="postgres:18-trixie") == []
-
-
-@pytest.mark.parametrize(
-    ("text", "numbers"),
-    [("2.26.1-4", (2, 26, 1)), ("v2.40.0", (2, 40, 0)), ("26.1.5+dfsg1", (26, 1, 5)), ("0.13.1+ds1", (0, 13, 1)), ("dev", ())],
-)
-def test_versions_are_read(text, numbers):
-    assert guards.version(text) == numbers

@@ -9,7 +9,7 @@ short_description: Read all that a deploy needs to know of a host
 version_added: "0.1.0"
 description:
   - Reads the engine, the containers, images, volume and networks of a stack, its releases, the ports and the disk, in one call.
-  - Touches nothing and never fails for what it finds; an engine that cannot be asked is told in C(engine.problem).
+  - Touches nothing, and fails only where it may not read; an engine that cannot be asked is told in C(engine.problem).
 options:
   name:
     description: Name of the stack, which is its Compose project.
@@ -252,19 +252,8 @@ def password(root, given):
     return "same" if hmac.compare_digest(file.read_bytes(), given.encode()) else "other"
 
 
-def main():
-    module = AnsibleModule(
-        argument_spec={
-            "name": {"type": "str", "required": True},
-            "root": {"type": "path", "required": True},
-            "images": {"type": "list", "elements": "str", "default": []},
-            "ports": {"type": "list", "elements": "str", "default": []},
-            "ca_bundle": {"type": "path"},
-            "database_password": {"type": "str", "no_log": True},
-        },
-        supports_check_mode=True,
-    )
-    name, root = module.params["name"], Path(module.params["root"])
+def read(parameters):
+    name, root, bundle = parameters["name"], Path(parameters["root"]), parameters["ca_bundle"]
     result = {
         "engine": {**NO_ENGINE, "problem": ""},
         "services": {},
@@ -286,7 +275,7 @@ def main():
         result["engine"]["problem"] = str(error)
     else:
         found = told.pop("containers")
-        told["images"] = images({*module.params["images"], *(container["Config"]["Image"] for container in found)})
+        told["images"] = images({*parameters["images"], *(container["Config"]["Image"] for container in found)})
         result.update(told)
         result["engine"]["problem"] = ""
         for container in found:
@@ -300,16 +289,35 @@ def main():
         releases=releases(root),
         current=current(root),
         live=live(root),
-        password=password(root, module.params["database_password"]),
-        ports_taken={port: who for port in module.params["ports"] if (who := holder(port, f"{name}-proxy-1"))},
+        password=password(root, parameters["database_password"]),
+        ports_taken={port: who for port in parameters["ports"] if (who := holder(port, f"{name}-proxy-1"))},
         disk={
             "engine": shutil.disk_usage(existing(Path(result["engine"]["root"] or "/var/lib/docker"))).free,
             "stack": shutil.disk_usage(existing(root)).free,
         },
         user=os.geteuid(),
-        ca_bundle_missing=bool(module.params["ca_bundle"]) and not Path(module.params["ca_bundle"]).is_file(),
+        ca_bundle_missing=bool(bundle) and not Path(bundle).is_file(),
     )
-    module.exit_json(changed=False, **result)
+    return result
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "root": {"type": "path", "required": True},
+            "images": {"type": "list", "elements": "str", "default": []},
+            "ports": {"type": "list", "elements": "str", "default": []},
+            "ca_bundle": {"type": "path"},
+            "database_password": {"type": "str", "no_log": True},
+        },
+        supports_check_mode=True,
+    )
+    try:
+        told = read(module.params)
+    except PermissionError as error:
+        module.fail_json(msg=f"{error.filename} cannot be read without the rights of root on the host; use `become: true`.")
+    module.exit_json(changed=False, **told)
 
 
 if __name__ == "__main__":

@@ -66,4 +66,4 @@ check: $(BIN)/pytest venv ## Lint, unit and contract tests; needs no engine
 
 .PHONY: test
 test: $(BIN)/pytest venv ## Everything: make check, then every scenario on servers of the lab
-	TEST_POSTGRES_IMAGE=$(LAB_REGISTRY)/library/postgres:17-trixie $(BIN)/pytest tests files/sample_app/tests
+	$(SUDO) env TEST_POSTGRES_IMAGE=$(LAB_REGISTRY)/library/postgres:17-trixie $(BIN)/pytest tests files/sample_app/tests

@@ -55,4 +55,4 @@ def test_the_archive_holds_what_belongs_in_it_only(tmp_path):
     shutil.unpack_archive(archive, tmp_path / "content")
     top = {path.name for path in (tmp_path / "content").iterdir()}
     assert {"templates", "files", "roles", "plugins", "playbooks", "requirements.txt"} <= top
-    assert not top & {".git", ".venv", ".cache", ".ci", ".ansible"}
+    assert not top & {".git", ".venv", ".cache", ".ci", ".config", ".ansible"}

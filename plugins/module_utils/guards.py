@@ -13,6 +13,7 @@ from ansible_collections.drydock.stack.plugins.module_utils.settings import post
 # start_interval of a health check needs this engine; the Compose file's notation needs this Compose.
 ENGINE_NEEDED = (25,)
 COMPOSE_NEEDED = (2, 24)
+BUILDX_NEEDED = (0, 10)
 GIGABYTE = 10**9
 
 
@@ -38,7 +39,7 @@ def engine(found: Mapping[str, Any]) -> list[str]:
     needed = [
         ("Docker Engine", found["server"], ENGINE_NEEDED),
         ("The compose plugin", found["compose"], COMPOSE_NEEDED),
-        ("The buildx plugin", found["buildx"], (0,)),
+        ("The buildx plugin", found["buildx"], BUILDX_NEEDED),
     ]
     return [
         f"{name} is {told or 'missing'}; {'.'.join(map(str, least))} or later is needed: update it."

@@ -48,7 +48,7 @@ class CallbackModule(CallbackBase):
 
     def v2_playbook_on_task_start(self, task, is_conditional):
         role, _, name = task.get_name().rpartition(" : ")
-        step = name.partition(" | ")[0] if " | " in name else self.step or "validate"
+        step = name.partition(" | ")[0] if " | " in name else "validate"
         self._begin(step if role == STORY else role.rpartition(".")[2])
 
     def v2_playbook_on_handler_task_start(self, task):

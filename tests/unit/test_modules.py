@@ -1,0 +1,169 @@
+"""The modules that need no engine, and the parts of the others that need none."""
+
+import http.server
+import threading
+
+import pytest
+from ansible_collections.drydock.stack.plugins.module_utils import docker_cli
+from ansible_collections.drydock.stack.plugins.modules import probe, record, release, stack_info
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/readyz" else 404)
+        self.end_headers()
+        self.wfile.write(f"{self.path} for {self.headers['Host']}".encode())
+
+    def log_message(self, *arguments):
+        """Say nothing."""
+
+
+@pytest.fixture
+def port():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def test_a_probe_asks_an_address_under_another_name(port):
+    assert probe.ask("127.0.0.1", port, "shop.example.com", "/readyz", False, 5) == (200, "/readyz for shop.example.com")
+
+
+def test_a_probe_tells_what_else_is_answered(port):
+    assert probe.ask("127.0.0.1", port, None, "/", False, 5)[0] == 404
+
+
+def test_a_probe_of_nothing_fails():
+    with pytest.raises(OSError, match="refused"):
+        probe.ask("127.0.0.1", 1, None, "/", False, 5)
+
+
+# --- record ---
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A stack with four releases, the newest one current; `removed` says which images were asked to go."""
+    removed = []
+    monkeypatch.setattr(docker_cli, "docker", lambda *arguments, check=True: removed.append(arguments[-1]))
+    for number in range(4):
+        folder = tmp_path / "releases" / f"r{number}"
+        folder.mkdir(parents=True)
+        image = "shop:shared" if number in (0, 3) else f"shop:{number}"
+        (folder / "release.json").write_text(f'{{"deployed": "2026-01-0{number + 1}", "image": "{image}"}}')
+    (tmp_path / "releases" / "never-recorded").mkdir()
+    return tmp_path, removed
+
+
+def test_the_oldest_go_first_and_the_current_one_stays(root):
+    folder, removed = root
+    assert sorted(record.prune(folder, "r0", keep=2)) == ["never-recorded", "r1", "r2"]
+    assert sorted(path.name for path in (folder / "releases").iterdir()) == ["r0", "r3"]
+    assert sorted(removed) == ["shop:1", "shop:2"]
+
+
+def test_an_image_that_another_release_uses_stays(root):
+    folder, removed = root
+    record.prune(folder, "r3", keep=2)
+    assert "shop:shared" not in removed
+
+
+def test_nothing_goes_while_there_are_few(root):
+    folder, removed = root
+    assert record.prune(folder, "r3", keep=5) == []
+    assert removed == []
+
+
+def test_current_is_pointed_to_in_one_step(root):
+    folder, _ = root
+    record.point_to(folder, "r1")
+    record.point_to(folder, "r2")
+    assert (folder / "current").resolve() == folder / "releases" / "r2"
+    assert str((folder / "current").readlink()) == "releases/r2"
+
+
+# --- release ---
+
+
+def test_a_diff_shows_what_differs_and_no_secret(tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    for folder, word in ((old, "one"), (new, "two")):
+        (folder / "source").mkdir(parents=True)
+        (folder / "Dockerfile").write_text("FROM same\n")
+        (folder / "compose.yaml").write_text(f"image: {word}\n")
+        (folder / ".env").write_text(f'SAME="s3cret"\nOTHER="s3cret-{word}"\n')
+        (folder / "source" / "main.py").write_text(word)
+        (folder / "source" / f"{word}.py").write_text("")
+    shown = {part["after_header"]: part for part in release.differences(old, new)}
+    assert list(shown) == ["compose.yaml", ".env", "source"]
+    assert shown["compose.yaml"]["before"] == "image: one\n"
+    assert shown[".env"]["after"] == 'SAME="***"\nOTHER="***" (changed)\n'
+    assert shown["source"]["after"] == "main.py (changed)\ntwo.py\n"
+    assert "s3cret" not in str(shown)
+
+
+def test_the_same_release_has_no_diff(tmp_path):
+    (tmp_path / "source").mkdir()
+    (tmp_path / ".env").write_text('A="1"\n')
+    assert release.differences(tmp_path, tmp_path) == []
+
+
+# --- stack_info ---
+
+
+def test_a_bare_host_has_nothing(tmp_path):
+    assert stack_info.releases(tmp_path / "none") == []
+    assert stack_info.current(tmp_path / "none") == ""
+    assert stack_info.live(tmp_path / "none") == ""
+    assert stack_info.password(tmp_path / "none", None) == "missing"
+
+
+def test_a_stack_is_read_from_its_folder(tmp_path):
+    (tmp_path / "releases" / "abc").mkdir(parents=True)
+    (tmp_path / "releases" / ".abd.partial").mkdir()
+    (tmp_path / "current").symlink_to("releases/abc")
+    (tmp_path / "proxy" / "live").mkdir(parents=True)
+    (tmp_path / "proxy" / "live" / "green").touch()
+    assert stack_info.releases(tmp_path) == ["abc"]
+    assert stack_info.current(tmp_path) == "abc"
+    assert stack_info.live(tmp_path) == "green"
+
+
+def test_a_link_to_nothing_is_no_release(tmp_path):
+    (tmp_path / "current").symlink_to("releases/gone")
+    assert stack_info.current(tmp_path) == ""
+
+
+@pytest.mark.parametrize(("given", "found"), [(None, "kept"), ("right", "same"), ("wrong", "other")])
+def test_a_password_is_compared_and_not_told(tmp_path, given, found):
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "database_password").write_text("right")
+    assert stack_info.password(tmp_path, given) == found
+
+
+@pytest.mark.parametrize("place", ["PG_VERSION", "data/PG_VERSION", "18/docker/PG_VERSION"])
+def test_the_major_version_is_read_from_the_data(tmp_path, monkeypatch, place):
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / place).write_text("18\n")
+    labels = {"drydock.database": "shop", "drydock.user": "me"}
+    monkeypatch.setattr(docker_cli, "inspect", lambda *arguments: [{"Mountpoint": str(tmp_path), "Labels": labels}])
+    assert stack_info.volume("v") == {"name": "v", "exists": True, "major": "18", "database": "shop", "user": "me"}
+
+
+def network(name, *subnets):
+    return {"Name": name, "IPAM": {"Config": [{"Subnet": subnet} for subnet in subnets]}}
+
+
+def test_the_front_door_keeps_its_network(monkeypatch):
+    monkeypatch.setattr(docker_cli, "docker", lambda *arguments: "")
+    monkeypatch.setattr(docker_cli, "inspect", lambda *arguments: [network("shop_front", "172.30.5.16/28")])
+    assert stack_info.front("shop") == {"subnet": "172.30.5.16/28", "range": "172.30.5.16/29", "proxy": "172.30.5.30"}
+
+
+def test_a_new_front_network_overlaps_no_other(monkeypatch):
+    networks = [network("a", "172.30.0.0/27"), network("none"), network("b", "fd00::/64", "172.30.0.32/28")]
+    monkeypatch.setattr(docker_cli, "docker", lambda *arguments: "")
+    monkeypatch.setattr(docker_cli, "inspect", lambda *arguments: networks)
+    monkeypatch.setattr(stack_info, "routes", lambda: [])
+    assert stack_info.front("shop")["subnet"] == "172.30.0.48/28"

@@ -89,8 +89,12 @@ def parsed(folder: Path) -> dict[str, Any]:
     return undo(json.loads(compose(folder, "config", "--format", "json")))
 
 
+# The lab starts the engine of this machine.
+pytestmark = pytest.mark.usefixtures("lab")
+
+
 @pytest.fixture
-def image() -> Iterator[str]:
+def image(lab: None) -> Iterator[str]:
     """An image that holds `env` and what it is linked to, and nothing else."""
     libraries = subprocess.run(["ldd", "/usr/bin/env"], check=True, stdout=subprocess.PIPE, text=True).stdout
     buffer = io.BytesIO()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
+
+from ansible.errors import AnsibleFilterError
 
 DOCUMENTATION = r"""
 name: debian_mirrors
@@ -18,6 +21,7 @@ description:
     source is known to be Debian's, those of unknown origin are left out.
   - apt leaves out what it has not fetched, unless it is called with C(--no-release-info), which leaves out the origin. So the
     output of both calls is wanted, one after the other.
+  - Fails on a line that is not in that format, as it would otherwise pass for a host without mirrors.
 positional: _input, suite
 options:
   _input:
@@ -45,15 +49,31 @@ _value:
 
 # What apt prints for a field that it does not know.
 UNKNOWN = "$(ORIGIN)"
+FORMAT = "$(RELEASE) $(CODENAME) $(COMPONENT) $(REPO_URI) $(SOURCESENTRY) $(ORIGIN)"
+# The address of a disc and the name of an origin hold spaces.
+LINE = re.compile(
+    r"(?P<release>\S*) (?P<codename>\S*) (?P<component>\S*) (?P<uri>[a-z][^ :]*:.*) (?P<file>/.*):\d+ (?P<origin>.*)"
+)
+
+
+def parse(line: str) -> dict[str, str]:
+    """Return the fields of a line; AnsibleFilterError where it is not in the format."""
+    found = LINE.fullmatch(line)
+    if not found:
+        raise AnsibleFilterError(
+            f"debian_mirrors was given the line {line!r}; expected the format {FORMAT!r}. "
+            f"Give it the output of apt-get indextargets --format '{FORMAT}' and nothing else."
+        )
+    return found.groupdict()
 
 
 def debian_mirrors(targets: str, suite: str) -> list[dict[str, str]]:
     found: dict[tuple[str, str], bool] = {}
-    for line in targets.splitlines():
-        release, codename, component, uri, entry, origin = [*line.split(" ", 5), *[""] * 6][:6]
-        if suite in (release, codename) and component == "main" and origin in ("Debian", UNKNOWN):
-            source = uri, entry.rpartition(":")[0]
-            found[source] = found.get(source, False) or origin == "Debian"
+    for target in [parse(line) for line in targets.splitlines() if line.strip()]:
+        of_suite = suite in (target["release"], target["codename"]) and target["component"] == "main"
+        if of_suite and target["origin"] in ("Debian", UNKNOWN):
+            source = target["uri"], target["file"]
+            found[source] = found.get(source, False) or target["origin"] == "Debian"
     certain = any(found.values())
     return [{"uri": uri, "file": file} for (uri, file), known in found.items() if known or not certain]
 

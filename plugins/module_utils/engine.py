@@ -124,6 +124,9 @@ def look() -> dict[str, Any]:
         "rootless": "name=rootless" in (info.get("SecurityOptions") or []),
         "swarm": ((info.get("Swarm") or {}).get("LocalNodeState") or "inactive") != "inactive",
         "user_id": os.geteuid(),
+        "summary": f"Engine {version}, Compose {plugins.get('compose', '')}, Buildx {plugins.get('buildx', '')}"
+        if version
+        else "No engine yet",
     }
 
 
@@ -141,6 +144,39 @@ def judge(engine: dict[str, Any], minimum: dict[str, str]) -> list[str]:
         elif numbers(engine[part]) < numbers(wanted):
             problems.append(f"{name} is {engine[part]}; {wanted} or later is wanted")
     return problems
+
+
+def merge(current: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return the current settings with the wanted ones in them; the order of the keys stays."""
+    result = dict(current)
+    if "log-driver" in wanted and wanted["log-driver"] != current.get("log-driver"):
+        result.pop("log-opts", None)
+    for key, value in wanted.items():
+        if value is None:
+            result.pop(key, None)
+        elif isinstance(value, dict) and isinstance(result.get(key), dict):
+            result[key] = merge(result[key], value)
+        elif isinstance(value, dict):
+            result[key] = merge({}, value)
+        else:
+            result[key] = value
+    return result
+
+
+def former(path: Path) -> Path:
+    """Return the file that keeps the settings that the engine knows while those in the path wait for it."""
+    return path.with_name(path.name + ".former")
+
+
+def settled(path: Path, wanted: dict[str, Any]) -> bool:
+    """Say whether the file holds the wanted settings and none of them waits for the engine; False where it is unreadable."""
+    try:
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        current = json.loads(text) if text.strip() else {}
+        waits = former(path).exists()
+    except (OSError, ValueError):
+        return False
+    return isinstance(current, dict) and not waits and merge(current, wanted) == current
 
 
 def process_id(pid_file: str = PID_FILE, name: str = "dockerd") -> int | None:

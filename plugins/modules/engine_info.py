@@ -30,6 +30,13 @@ options:
         description: Of the buildx plugin.
         type: str
         default: "0"
+  path:
+    description: The file of the engine's settings. Used with O(settings) only.
+    type: path
+    default: /etc/docker/daemon.json
+  settings:
+    description: The keys that the file is to hold, as in M(drydock.stack.engine_settings).
+    type: dict
 attributes:
   check_mode:
     description: Runs in check mode as it does otherwise.
@@ -90,6 +97,17 @@ live_restore:
   description: Whether containers outlive a restart of the engine.
   type: bool
   returned: always
+settled:
+  description:
+    - Whether the file holds the settings already and no change of them waits for the engine.
+    - V(false) where it cannot be read; M(drydock.stack.engine_settings) then says why.
+  type: bool
+  returned: when O(settings) is given
+summary:
+  description: The versions of engine and plugins in one line.
+  type: str
+  returned: always
+  sample: Engine 26.1.5, Compose 2.26.1, Buildx 0.13.1
 log_driver:
   description: The log driver of new containers.
   type: str
@@ -113,6 +131,8 @@ user_id:
   returned: always
 """
 
+from pathlib import Path
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.drydock.stack.plugins.module_utils import engine
 
@@ -126,10 +146,14 @@ def main() -> None:
                 "default": {},
                 "options": {"version": oldest, "compose": oldest, "buildx": oldest},
             },
+            "path": {"type": "path", "default": "/etc/docker/daemon.json"},
+            "settings": {"type": "dict"},
         },
         supports_check_mode=True,
     )
     found = engine.look()
+    if module.params["settings"] is not None:
+        found["settled"] = engine.settled(Path(module.params["path"]), module.params["settings"])
     module.exit_json(changed=False, problems=engine.judge(found, module.params["minimum"]), **found)
 
 

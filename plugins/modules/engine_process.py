@@ -11,6 +11,8 @@ author: The drydock.stack maintainers
 description:
   - Starts C(dockerd) detached from everything, with its output in a log file, and waits until it answers. What an engine that
     was killed has left behind (pid files, a dead socket of containerd) is cleared away first.
+  - Containers may outlive an engine that was killed. Without live-restore the next engine stops them at its start and counts
+    that as the user's wish, so those with the restart policy C(unless-stopped) are started again here.
   - A restart uses the command line and the environment of the process that runs.
   - A reload sends the signal that makes it read its settings; that works under a service manager as well.
 options:
@@ -60,6 +62,9 @@ from ansible_collections.drydock.stack.plugins.module_utils import engine
 LOG_LINES = 20
 CONTAINERD_PID_FILE = "/var/run/docker/containerd/containerd.pid"
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
+PROCESSES = "/proc"
+# Seconds for starting the containers that outlived an engine, all together.
+START_TIMEOUT = 120
 
 
 class ProcessError(Exception):
@@ -92,9 +97,43 @@ def clear_remains() -> None:
                 Path(CONTAINERD_SOCKET).unlink()
 
 
+def survivors() -> list[str]:
+    """Return the ids of the containers that run, with or without an engine: each has a shim that bears its id."""
+    found = []
+    for process in Path(PROCESSES).glob("[0-9]*"):
+        try:
+            parts = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        if Path(parts[0]).name.startswith("containerd-shim") and {"moby", "-id"} <= {*parts}:
+            found.append(parts[parts.index("-id") + 1])
+    return list(filter(None, found))
+
+
+def start_again(containers: list[str]) -> None:
+    """Start the containers that ran before the engine, were stopped by it and are not to stay so.
+
+    The engine itself starts those with the policy `always`. One that it does not know belongs to another engine.
+    """
+    if not containers:
+        return
+    docker = engine.which("docker") or "docker"
+    shown = "{{ .Id }} {{ .State.Running }} {{ .HostConfig.RestartPolicy.Name }}"
+    states = [
+        line.split() for line in engine.run([docker, "container", "inspect", "--format", shown, *containers])[1].splitlines()
+    ]
+    stopped = [state[0] for state in states if state[1:] == ["false", "unless-stopped"]]
+    if not stopped:
+        return
+    code, _, error = engine.run([docker, "start", *stopped], START_TIMEOUT)
+    if code:
+        raise ProcessError(f"the engine runs, but not all containers that it stopped start again: {engine.last_line(error)}")
+
+
 def start(arguments: list[str], environment: dict[str, str], log: str, timeout: float) -> int:
     """Start dockerd in a session of its own and wait until it answers."""
     clear_remains()
+    containers = survivors()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     with Path(log).open("ab") as output:
@@ -114,6 +153,7 @@ def start(arguments: list[str], environment: dict[str, str], log: str, timeout: 
         if time.monotonic() > end:
             raise ProcessError(f"dockerd does not answer after {timeout:g} s. The end of {log}:\n{tail(log)}")
         time.sleep(0.25)
+    start_again(containers)
     return process.pid
 
 

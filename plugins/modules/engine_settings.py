@@ -92,28 +92,10 @@ RELOADABLE = {
 }
 # A reload sets these back to their defaults when they leave the file; the others keep the value they had.
 RESET_BY_RELOAD = {"max-concurrent-downloads", "max-concurrent-uploads", "max-download-attempts"}
-FORMER = ".former"
 
 
 class SettingsError(Exception):
     """The file cannot be used, or must not be written."""
-
-
-def merge(current: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
-    """Return the current settings with the wanted ones in them; the order of the keys stays."""
-    result = dict(current)
-    if "log-driver" in wanted and wanted["log-driver"] != current.get("log-driver"):
-        result.pop("log-opts", None)
-    for key, value in wanted.items():
-        if value is None:
-            result.pop(key, None)
-        elif isinstance(value, dict) and isinstance(result.get(key), dict):
-            result[key] = merge(result[key], value)
-        elif isinstance(value, dict):
-            result[key] = merge({}, value)
-        else:
-            result[key] = value
-    return result
 
 
 def changed_keys(former: dict[str, Any], result: dict[str, Any]) -> list[str]:
@@ -202,7 +184,7 @@ def write(module: AnsibleModule, path: Path, text: str) -> None:
 def ensure(module: AnsibleModule, path: Path, former: Path) -> dict[str, Any]:
     before = read(path)
     current = parse(before, path)
-    result = merge(current, module.params["settings"])
+    result = engine.merge(current, module.params["settings"])
     known = parse(read(former), former) if former.exists() else current
     todo = action(known, result)
     after = before if result == current else render(result)
@@ -266,7 +248,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     path = Path(module.params["path"])
-    former = path.with_name(path.name + FORMER)
+    former = engine.former(path)
     try:
         done = ensure(module, path, former) if module.params["state"] == "present" else finish(module, path, former)
     except SettingsError as error:

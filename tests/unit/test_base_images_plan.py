@@ -1,5 +1,6 @@
-"""The filter base_images_plan: which image, what has to be done for it, and why."""
+"""The filter base_images_plan (which image, what has to be done for it, and why), and the scripts that it goes with."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,63 @@ def test_revision_architecture_and_prefix_make_another_image():
         plan(mode="debian", architecture="arm64")["image"],
     }
     assert len(images) == 4
+
+
+@pytest.fixture
+def docker(tmp_path, monkeypatch):
+    """Return a function that runs a script of the role with a docker that has these images, some used by a container."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "docker").write_text(
+        """#!/bin/sh
+[ -n "$IMAGES" ] || { echo 'Cannot connect to the daemon' >&2; exit 1; }
+case "$1 $2" in
+  "image ls") echo "$4" | grep -q ^image && prefix='image '; for image in $IMAGES; do echo "$prefix$image"; done ;;
+  "image inspect")
+    shift 4; code=0
+    for image; do case " $IMAGES $ALIASES " in *" $image "*) echo id ;; *) code=1 ;; esac; done; exit $code ;;
+  "ps --all") for image in $USED; do [ "ancestor=$image" != "$5" ] || echo container; done ;;
+  "image rm") case " $KEPT " in *" $3 "*) exit 1 ;; esac ;;
+esac
+"""
+    )
+    (folder / "docker").chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+
+    def run(script, *arguments, **lists):
+        for name in ("images", "aliases", "used", "kept"):
+            monkeypatch.setenv(name.upper(), " ".join(lists.get(name, [])))
+        shell = (ROLE / "files" / script).read_text().splitlines()[0].split()[-1].rpartition("/")[2]
+        done = subprocess.run([shell, ROLE / "files" / script, *arguments], capture_output=True, check=True, text=True)
+        return done.stdout.splitlines()
+
+    return run
+
+
+def test_the_host_is_described(docker):
+    said = docker("inspect.sh", "a:1", "docker.io/b:1", "c:1", images=["a:1", "b:1"], aliases=["docker.io/b:1"])
+    assert "engine answers" in said
+    assert {line for line in said if line.startswith("image ")} == {"image a:1", "image b:1", "image docker.io/b:1"}
+    assert [line.split()[0] for line in docker("inspect.sh", images=["a:1"])].count("image") == 1
+
+
+def test_an_engine_that_does_not_answer_is_told(docker):
+    said = docker("inspect.sh", "a:1")
+    assert "no-engine Cannot connect to the daemon" in said
+    assert not [line for line in said if line.startswith(("engine", "image"))]
+
+
+def test_only_former_stand_ins_that_nobody_uses_are_removed(docker):
+    new, former = STAND_IN, f"{STAND_IN[:-12]}{'0' * 12}"
+    others = [
+        OFFICIAL,
+        f"{STAND_IN[:-12]}mine",
+        f"{STAND_IN[:-12]}{'0' * 13}",
+        former.replace("17-", "17-x-"),
+        former.replace("/p", "/x"),
+    ]
+    images = [new, former, *others]
+    assert docker("remove_former.sh", new, images=images) == [f"removed {former}"]
+    assert docker("remove_former.sh", new, images=images, used=[former]) == []
+    assert docker("remove_former.sh", new, images=images, kept=[former]) == []
+    assert docker("remove_former.sh", new, images=[new]) == []

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible.errors import AnsibleFilterError
 from ansible_collections.drydock.stack.plugins.filter.debian_mirrors import debian_mirrors
 from ansible_collections.drydock.stack.plugins.module_utils import engine
 from ansible_collections.drydock.stack.plugins.modules import engine_process, engine_settings
@@ -56,6 +57,7 @@ def test_running_engine_is_described(executable: Executable) -> None:
     assert (found["version"], found["compose"], found["buildx"]) == ("26.1.5+dfsg1", "v2.26.1-4", "0.13.1+ds1")
     assert (found["live_restore"], found["log_driver"], found["rootless"], found["swarm"]) == (True, "local", True, True)
     assert found["mirrors"] == ["http://***@mirror.example/"]
+    assert found["summary"] == "Engine 26.1.5+dfsg1, Compose v2.26.1-4, Buildx 0.13.1+ds1"
     assert engine.judge(found, MINIMUM) == []
 
 
@@ -83,6 +85,7 @@ def test_engine_that_does_not_answer(
 def test_something_else_called_docker_is_no_engine(executable: Executable) -> None:
     executable("docker", "[1]", "what is that?", 125)
     assert engine.look()["state"] == "absent"
+    assert engine.look()["summary"] == "No engine yet"
     assert engine.look()["reason"] == "what is that?"
 
 
@@ -160,6 +163,57 @@ def test_remains_of_a_killed_engine_are_cleared_away(tmp_path: Path, monkeypatch
     assert not stale.exists()
 
 
+def test_containers_that_outlive_an_engine_are_found_by_their_shims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_process, "PROCESSES", str(tmp_path))
+    shim = ["/usr/bin/containerd-shim-runc-v2", "-namespace", "moby", "-id", "c1", "-address", "/run/containerd.sock"]
+    lines = [shim, [*shim[:2], "other", *shim[3:]], ["cat", *shim[1:]], [], shim[:4]]
+    for number, line in enumerate(lines):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "cmdline").write_bytes("".join(f"{part}\0" for part in line).encode())
+    (tmp_path / "9").mkdir()
+    assert engine_process.survivors() == ["c1"]
+
+
+@pytest.fixture
+def docker(executable: Executable, tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that puts a docker into the PATH and returns the file of what it was told to start."""
+
+    def write(states: list[str], code: int = 0) -> Path:
+        started = tmp_path / "started"
+        script = (
+            f"#!{sys.executable} -IS\nimport sys\nif sys.argv[1] == 'start':\n"
+            f"    open({str(started)!r}, 'w').write(' '.join(sys.argv[2:]))\n    print('port is taken', file=sys.stderr)\n"
+            f"    sys.exit({code})\nprint({chr(10).join(states)!r})\n"
+        )
+        (tmp_path / "bin" / "docker").write_text(script)
+        (tmp_path / "bin" / "docker").chmod(0o755)
+        return started
+
+    return write
+
+
+def test_only_what_the_engine_stopped_unasked_is_started_again(docker: Callable[..., Path]) -> None:
+    started = docker(
+        ["c1 false unless-stopped", "c2 true unless-stopped", "c3 false no", "c4 false on-failure", "c5 false always"]
+    )
+    engine_process.start_again([])
+    assert not started.exists()
+    engine_process.start_again(["c1", "c2", "c3", "c4", "c5", "of-another-engine"])
+    assert started.read_text() == "c1"
+
+
+def test_nothing_is_started_where_all_containers_live_on(docker: Callable[..., Path]) -> None:
+    started = docker(["c1 true unless-stopped"])
+    engine_process.start_again(["c1"])
+    assert not started.exists()
+
+
+def test_container_that_does_not_start_again_is_told(docker: Callable[..., Path]) -> None:
+    docker(["c1 false unless-stopped"], code=1)
+    with pytest.raises(engine_process.ProcessError, match="not all containers that it stopped start again: port is taken"):
+        engine_process.start_again(["c1"])
+
+
 def test_dockerd_that_ends_at_its_start_is_told_with_its_last_words(
     executable: Executable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -196,8 +250,34 @@ def test_dockerd_that_ends_at_its_start_is_told_with_its_last_words(
 )
 def test_merge(current: dict[str, Any], wanted: dict[str, Any], result: dict[str, Any]) -> None:
     before = json.dumps(current)
-    assert engine_settings.merge(current, wanted) == result
+    assert engine.merge(current, wanted) == result
     assert json.dumps(current) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "settled"),
+    [
+        ('{"log-opts": {"max-file": "3"}, "bip": "10.0.0.1/24"}', True),
+        ('{"log-opts": {"max-file": "5"}}', False),
+        ('{"log-opts": {"max-file": "3"}, "debug": true}', False),
+        ("{,}", False),
+        ('["text"]', False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_settled_is_a_file_that_nothing_is_to_be_changed_in(tmp_path: Path, text: str | None, settled: bool) -> None:
+    file = tmp_path / "daemon.json"
+    if text is not None:
+        file.write_text(text)
+    wanted = {"log-opts": {"max-file": "3"}, "debug": None}
+    assert engine.settled(file, wanted) is settled
+    engine.former(file).write_text("{}")
+    assert not engine.settled(file, wanted)
+
+
+def test_no_file_holds_no_settings(tmp_path: Path) -> None:
+    assert engine.settled(tmp_path / "none" / "daemon.json", {})
 
 
 @pytest.mark.parametrize(
@@ -339,6 +419,9 @@ MAIN = "bookworm bookworm main http://mirror.example/debian/ /etc/apt/sources.li
 MAIN_UNFETCHED = "bookworm $(CODENAME) main http://mirror.example/debian/ /etc/apt/sources.list:1 $(ORIGIN)"
 OTHER_UNFETCHED = "bookworm $(CODENAME) main http://other.example/ /etc/apt/sources.list.d/other.list:1 $(ORIGIN)"
 
+DISC = "bookworm $(CODENAME) main cdrom://[Debian 12.5 - Official 20240210-11:28]/ /etc/apt/sources.list:1 Disc of mine"
+FLAT = "./ $(CODENAME) $(COMPONENT) http://flat.example/x/ /etc/apt/sources.list.d/flat.list:2 $(ORIGIN)"
+
 
 @pytest.mark.parametrize(
     ("text", "suite", "addresses"),
@@ -351,11 +434,30 @@ OTHER_UNFETCHED = "bookworm $(CODENAME) main http://other.example/ /etc/apt/sour
         (targets(OTHER_UNFETCHED.replace("$(ORIGIN)", "Other")), "bookworm", []),
         (targets(MAIN_UNFETCHED), "bookworm", ["http://mirror.example/debian/"]),
         (targets(OTHER_UNFETCHED, MAIN, MAIN_UNFETCHED), "bookworm", ["http://mirror.example/debian/"]),
-        (targets("Reading package lists"), "bookworm", []),
+        (targets(DISC, "", MAIN), "bookworm", ["http://mirror.example/debian/"]),
+        (targets(FLAT), "bookworm", []),
     ],
 )
 def test_mirrors_of_debian(text: str, suite: str, addresses: list[str]) -> None:
     assert [mirror["uri"] for mirror in debian_mirrors(text, suite)] == addresses
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Reading package lists",
+        MAIN.rpartition(" ")[0],
+        MAIN.partition(" ")[2],
+        MAIN.replace("http://", "/"),
+        MAIN.replace("list:1", "list"),
+    ],
+)
+def test_what_is_not_in_apts_format_is_refused(line: str) -> None:
+    with pytest.raises(
+        AnsibleFilterError, match=r"was given the line .*expected the format .*\$\(ORIGIN\).*indextargets"
+    ) as told:
+        debian_mirrors(targets(MAIN, line), "bookworm")
+    assert repr(line) in str(told.value)
 
 
 def test_mirror_names_its_file() -> None:

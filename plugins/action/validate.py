@@ -2,10 +2,14 @@
 # MIT License (see LICENSE)
 from __future__ import annotations
 
+from pathlib import Path
+
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.drydock.stack.plugins.module_utils.settings import problems
 from ansible_collections.drydock.stack.plugins.plugin_utils.variables import public
+
+TEMPLATES = ("Dockerfile.j2", "dockerignore.j2", "compose.yaml.j2", "env.j2", "Caddyfile.j2")
 
 
 class ActionModule(ActionBase):
@@ -16,7 +20,24 @@ class ActionModule(ActionBase):
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
-        found = problems(public(self._templar, task_vars))
+        settings = public(self._templar, task_vars)
+        found = problems(settings) or missing_files(settings)
         if found:
             raise AnsibleActionFail("\n".join(found))
         return {"changed": False}
+
+
+def missing_files(settings):
+    """Return what is wrong with the files that the settings name on the controller, one message each."""
+    found = []
+    templates = Path(settings["fastapi_templates"])
+    lacking = [name for name in TEMPLATES if not (templates / name).is_file()]
+    if lacking:
+        found.append(
+            f"fastapi_templates is {templates}, and there is no {', '.join(lacking)}; give a folder with all of "
+            f"{', '.join(TEMPLATES)}: copy the collection's and change the copy."
+        )
+    own = Path(settings.get("fastapi_dockerfile") or __file__).expanduser()
+    if not own.is_file():
+        found.append(f"fastapi_dockerfile is {own}, and there is no such file; give the path of one on the controller.")
+    return found

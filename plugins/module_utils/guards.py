@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.drydock.stack.plugins.module_utils.engine import numbers
@@ -31,6 +32,7 @@ def refusals(host: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
         *disk(host["disk"], settings),
         *ports(host),
         *ca_bundle(host, settings),
+        *sample(host, settings),
         *data(host, settings),
     ]
 
@@ -75,9 +77,33 @@ def ca_bundle(host: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]
     ]
 
 
+def sample(host: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    """Refuse the sample application in place of a user's own: somebody forgot to name the source."""
+    record = host["releases"].get(host["current"], {})
+    if not is_sample(settings["fastapi_source"]) or record.get("sample", True):
+        return []
+    return [
+        f"fastapi_source is the sample application, as it is not given, and the stack {settings['fastapi_name']} runs "
+        "another one; name its source."
+    ]
+
+
+def is_sample(source: str) -> bool:
+    """Tell whether a source is the collection's own sample application, fastapi_source's default."""
+    return Path(source).resolve() == Path(__file__).resolve().parents[2] / "files" / "sample_app"
+
+
 def data(host: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
-    volume = host["volume"]
+    volume, root = host["volume"], settings["fastapi_root"]
     found = []
+    elsewhere = sorted(
+        {service["folder"] for service in host["services"].values() if not service["folder"].startswith(f"{root}/")}
+    )
+    if elsewhere:
+        found.append(
+            f"fastapi_root is {root} and the containers of the stack {settings['fastapi_name']} were made from {elsewhere[0]}; "
+            "use the root of before, or another name for another stack."
+        )
     if volume["major"] and volume["major"] != str(postgres_major(settings["fastapi_postgres_image"])):
         found.append(
             f"fastapi_postgres_image is {settings['fastapi_postgres_image']} and the volume {volume['name']} holds data of "

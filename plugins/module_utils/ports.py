@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import re
 import subprocess
 from pathlib import Path
 
@@ -17,15 +18,16 @@ def holder(port, own_container=""):
 
     A port that the container ``own_container`` publishes counts as free.
     """
-    address, _, number = port.rpartition(":")
-    wanted = ipaddress.ip_address(address.strip("[]") or "0.0.0.0")  # noqa: S104 (compared, not bound)
-    inode = next((inode for found, inode in listeners(int(number)) if clash(found, wanted)), None)
-    if inode is None:
+    bound, _, number = port.rpartition(":")
+    wanted = ipaddress.ip_address(bound.strip("[]") or "0.0.0.0")  # noqa: S104 (compared, not bound)
+    inodes = [inode for found, inode in listeners(int(number)) if clash(found, wanted)]
+    if not inodes:
         return ""
-    publisher = published_by(int(number))
-    if publisher:
-        return "" if publisher == own_container else f"the container {publisher}"
-    return process_of(inode)
+    publishers = {name for name, address in published(int(number)) if clash(address, wanted)}
+    if publishers:
+        others = sorted(publishers - {own_container})
+        return f"the container {others[0]}" if others else ""
+    return process_of(inodes[0])
 
 
 def clash(one, other):
@@ -49,16 +51,18 @@ def decode(text):
     return ipaddress.ip_address(b"".join(words))
 
 
-def published_by(number):
-    """Return the name of the running container that publishes the port, or ""."""
+def published(number):
+    """Yield name and address of every running container that publishes the TCP port of the host."""
     try:
         told = subprocess.run(
-            ["docker", "ps", "--filter", f"publish={number}", "--format", "{{ .Names }}"],
+            ["docker", "ps", "--filter", f"publish={number}", "--format", "{{ .Names }} {{ .Ports }}"],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
     except FileNotFoundError:
-        return ""
-    return told.stdout.split()[0] if told.stdout.split() else ""
+        return
+    for name, _, ports in (line.partition(" ") for line in told.stdout.splitlines()):
+        for address in re.findall(rf"(\S+):{number}->[0-9]+/tcp", ports):
+            yield name, ipaddress.ip_address(address.strip("[]"))
 
 
 def process_of(inode):

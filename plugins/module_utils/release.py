@@ -4,21 +4,31 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import secrets
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from ansible_collections.drydock.stack.plugins.module_utils.quoting import env_quote
 
-# Stand in rendered files for what is known later, or on the host alone; plain text in every notation used here.
-RELEASE_TOKEN = "drydock-release"
-PASSWORD_TOKEN = "drydock-database-password"
-PASSWORD_IN_URL_TOKEN = "drydock-database-url-password"
+# Stand in rendered files for what is known later, or on the host alone; plain text in every notation used here, and such
+# that no other text is taken for them.
+RELEASE_TOKEN = "drydock-release-5f0c7d92b1e64a3f"
+SLOT_TOKEN = "drydock-slot-5f0c7d92b1e64a3f"
+PASSWORD_TOKEN = "drydock-database-password-5f0c7d92b1e64a3f"
+PASSWORD_IN_URL_TOKEN = "drydock-database-url-password-5f0c7d92b1e64a3f"
+
+# Below a release's folder, its files with the tokens that are filled in whenever it is put into a slot.
+UNFILLED = "unfilled"
+RECORD = "release.json"
 
 # The user that PostgreSQL runs as in the database's container; a file secret keeps the host's owner and mode.
 POSTGRES_UID = 999
+
+SLOTS = ("blue", "green")
 
 FOLDERS = {"": 0o750, "releases": 0o750, "proxy": 0o755, "proxy/live": 0o755, "secrets": 0o700, "backups": 0o700}
 
@@ -59,12 +69,57 @@ def fill_password(env: str, password: str) -> str:
     return env.replace(PASSWORD_IN_URL_TOKEN, quote(password, safe="")).replace(PASSWORD_TOKEN, env_quote(password)[1:-1])
 
 
+def without_password(root: Path, text: str) -> str:
+    """Return the text with the database's password hidden, as it is and as it stands in a URL."""
+    file = root / "secrets" / "database_password"
+    password = file.read_text() if file.is_file() else ""
+    for secret in {password, quote(password, safe="")} - {""}:
+        text = text.replace(secret, "***")
+    return text
+
+
+def filled(folder: Path, slot: str, password: str) -> dict[str, bytes]:
+    """Return what compose.yaml and .env of the release are in a slot."""
+    compose = (folder / UNFILLED / "compose.yaml").read_text()
+    env = (folder / UNFILLED / ".env").read_text()
+    return {"compose.yaml": compose.replace(SLOT_TOKEN, slot).encode(), ".env": fill_password(env, password).encode()}
+
+
+def fill(folder: Path, slot: str, password: str) -> None:
+    """Put the release in a slot: write its compose.yaml and .env out of their unfilled ones."""
+    for name, data in filled(folder, slot, password).items():
+        write_durably(folder / name, data, 0o600 if name == ".env" else 0o644)
+
+
+def flip(root: Path, slot: str) -> bool:
+    """Have the front door send requests to the slot, atomically; tell whether it did not before."""
+    folder = root / "proxy" / "live"
+    own, others = folder / slot, [file for file in folder.iterdir() if file.name in SLOTS and file.name != slot]
+    if own.exists() and not others:
+        return False
+    if others:
+        others[0].rename(own)
+    else:
+        own.touch(mode=0o644)
+    descriptor = os.open(folder, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.close(descriptor)
+    return True
+
+
+def recorded(folder: Path) -> dict[str, Any]:
+    """Return what the record of a release says, {} where it never served."""
+    file = folder / RECORD
+    return json.loads(file.read_text()) if file.is_file() else {}
+
+
 def masked(env: str, other: str = "") -> str:
     """Return the text of a .env with its values hidden; those that differ from the other's are told as such."""
-    others = set(other.splitlines())
+    # At line feeds alone: other characters that end a line for Python stand within values.
+    others = set(other.split("\n"))
     lines = []
-    for line in env.splitlines():
-        hidden = re.sub(r"=.*", '="***"', line)
+    for line in env.removesuffix("\n").split("\n"):
+        hidden = re.sub(r"=.*", '="***"', line, flags=re.DOTALL)
         changed = other and "=" in line and line not in others
         lines.append(f"{hidden} (changed)" if changed else hidden)
     return "".join(f"{line}\n" for line in lines)

@@ -68,6 +68,7 @@ LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 BODY_SIZE = re.compile(r"[0-9]+(\.[0-9]+)?([KMGT]i?)?B?", re.IGNORECASE)
 LOG_SIZE = re.compile(r"[1-9][0-9]*[kmg]?")
 READINESS_PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
+HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+@-]*")
 GIT_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[^/@\s]+@[^/:\s]+:")
 GIT_URL_TAKEN = re.compile(r"(https?|ssh|git|file)://\S+|[\w.-]+@[\w.-]+:\S+")
@@ -205,6 +206,11 @@ def _decimal(lowest: float, remedy: str, empty: bool) -> Rule:
 
 def _choice(*choices: str) -> Rule:
     return _text(lambda value: None if value in choices else f"use one of {', '.join(choices)}.")
+
+
+def _boolean(name: str, value: Any) -> Iterator[str]:
+    if not isinstance(value, bool):
+        yield _say(name, value, "use true or false.")
 
 
 def _list(check: Callable[[str], str | None]) -> Rule:
@@ -459,9 +465,15 @@ RULES: dict[str, Rule] = {
     "fastapi_workers": _number(1, 1024),
     "fastapi_readiness_path": _text(_readiness_path),
     "fastapi_healthy_timeout": _SECONDS,
+    "fastapi_smoke_command": _list(lambda value: None),
+    "fastapi_settle_time": _number(0, 3600),
     "fastapi_drain_timeout": _SECONDS,
+    "fastapi_slot_header": _text(_matches(HEADER, "use the name of a header, such as X-Slot.")),
+    "fastapi_lock_wait": _number(0, 86400),
+    "fastapi_lock_lease": _number(60, 7 * 86400),
     "fastapi_migrate_command": _list(lambda value: None),
     "fastapi_migrate_timeout": _SECONDS,
+    "fastapi_backup_before_migrate": _boolean,
     "fastapi_database_name": _text(_database_name),
     "fastapi_database_user": _text(_database_user),
     "fastapi_database_password": _password,

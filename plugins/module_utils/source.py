@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import configparser
 import hashlib
 import os
 import posixpath
@@ -12,7 +13,7 @@ import shutil
 import stat
 import subprocess
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import cached_property
@@ -77,6 +78,10 @@ LOCK = "uv.lock"
 OPTION_OF_REQUIREMENTS = re.compile(r"(-r|--requirement|-c|--constraint|-e|--editable|-f|--find-links)(?:\s*=\s*|\s*)(\S+)")
 READ = ("-r", "--requirement", "-c", "--constraint")
 FOUND = ("-f", "--find-links")
+# A path below the source as a value of --mount in a Dockerfile, which knows no escapes.
+MOUNTABLE = re.compile(r"[\w./+@-]+")
+# How a requirements file names a file beside it: `./shop.whl`, `wheels/shop.whl`, `shop @ ./shop.whl`, `shop @ file:shop.whl`.
+NAMED_PATH = re.compile(r"(?:[\w.-]+(?:\[[^]]*\])?\s*@\s*)(?:file:)?(\S+)")
 APPLICATION = re.compile(r"^(\w+)\s*(?::[^=\n]+)?=\s*(?:\w+\.)?FastAPI\(", re.MULTILINE)
 CANDIDATES_SHOWN = 5
 
@@ -108,8 +113,8 @@ class Source:
     packaged: bool
     # Folder from which the module of fastapi_app is imported: `workdir`, or `src` in it.
     module_root: str
-    # Whether `workdir` has an alembic.ini.
-    migrations: bool
+    # SHA-256 over the migrations of Alembic in `workdir`, in hexadecimal digits, or "" where it has no alembic.ini.
+    migrations: str
     # Commit, 40 hexadecimal digits, or "".
     revision: str
     # Whether there are changes that are not committed.
@@ -141,17 +146,24 @@ def read_source(root: Path, workdir: str, app: str) -> Source:
             f"fastapi_workdir is {workdir}, and {root} has no such folder; "
             f"use a folder of the source{': ' + ', '.join(known[:CANDIDATES_SHOWN]) if known else ''}, or . for all of it."
         )
+    installation = _installation(files, workdir)
+    odd = [name for name in installation["members"] if not MOUNTABLE.fullmatch(name)]
+    if odd:
+        raise SourceError(
+            f"{odd[0]!r} of fastapi_source is read while the dependencies are installed, and its name holds a character that a "
+            "mount of the build does not take; rename it with letters, digits and . _ + @ - alone."
+        )
     return Source(
         root=root,
         workdir=workdir,
         files=tuple(files.names),
-        **_installation(files, workdir),
+        **installation,
         module_root=_module_root(files, workdir, app),
-        migrations=files.has(_join(workdir, "alembic.ini")),
+        migrations=_migrations(files, workdir),
         revision=revision,
         dirty=dirty,
         remote=remote,
-        content_hash=_content_hash(files),
+        content_hash=_content_hash(files, files.names),
     )
 
 
@@ -346,9 +358,9 @@ def _check_link(root: Path, name: str) -> None:
         )
 
 
-def _content_hash(files: _Files) -> str:
+def _content_hash(files: _Files, names: Iterable[str]) -> str:
     whole = hashlib.sha256()
-    for name in files.names:
+    for name in names:
         mode = files.status[name].st_mode
         path = files.root / name
         try:
@@ -358,6 +370,23 @@ def _content_hash(files: _Files) -> str:
         kind = b"l" if stat.S_ISLNK(mode) else b"x" if mode & stat.S_IXUSR else b"f"
         whole.update(kind + name.encode() + b"\0" + hashlib.sha256(content).digest())
     return whole.hexdigest()
+
+
+def _migrations(files: _Files, workdir: str) -> str:
+    """Return the hash of alembic.ini and the folder that it names; of all the source where it names others."""
+    name = _join(workdir, "alembic.ini")
+    if not files.has(name):
+        return ""
+    settings = configparser.RawConfigParser()
+    try:
+        settings.read_string(files.read(name))
+        location = settings.get("alembic", "script_location").strip()
+        elsewhere = settings.has_option("alembic", "version_locations")
+    except configparser.Error:
+        location, elsewhere = "", True
+    folder = posixpath.normpath(_join(workdir, location.removeprefix("%(here)s/")))
+    below = [path for path in files.names if path.startswith(f"{folder}/")]
+    return _content_hash(files, files.names if elsewhere or not below else [name, *below])
 
 
 # --- How it is installed ---
@@ -439,9 +468,11 @@ def _required(files: _Files, name: str) -> list[str]:
         for line in (re.sub(r"(^|\s)#.*", "", line).strip() for line in lines):
             option = OPTION_OF_REQUIREMENTS.match(line)
             flag, value = option.groups() if option else ("", line.split(";")[0].strip())
-            if "://" in value or not (flag or value.startswith((".", "/"))):
-                continue
+            named = NAMED_PATH.fullmatch(value)
+            value = named[1] if named else value
             path = _join(posixpath.dirname(text), value if flag in READ or flag in FOUND else value.split("[")[0])
+            if "://" in value or not (flag or named or value.startswith((".", "/")) or files.has(path)):
+                continue
             if flag in READ and files.has(path):
                 texts += [path] if path not in texts else []
             elif flag in FOUND:

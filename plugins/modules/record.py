@@ -9,7 +9,8 @@ short_description: Make a release of a stack the current one
 version_added: "0.1.0"
 description:
   - Writes C(release.json) into the release's folder and points C(current) to it, each by an atomic rename.
-  - Removes the oldest releases beyond O(keep), and the images that only they used. The current release always stays.
+  - Removes the oldest releases beyond O(keep), those that never served, and the images that only they used. The current release
+    and the last good one always stay.
 options:
   root:
     description: Folder of the stack.
@@ -27,13 +28,16 @@ options:
     description: What C(release.json) is to say beside the time and the image's id; needs C(image), the image's reference.
     type: dict
     required: true
-attributes:
-  check_mode:
-    description: Says that it would change something, and changes nothing.
-    support: full
-  diff_mode:
-    description: Has nothing to show.
-    support: none
+  rolled_back:
+    description: Id of a release that this one replaces because it was not good, "" for none.
+    type: str
+    default: ""
+  token:
+    description: Token of the lock that the run holds; without it nothing is changed.
+    type: str
+    required: true
+extends_documentation_fragment:
+  - drydock.stack.attributes.changes
 author:
   - The drydock.stack maintainers (@drydock)
 """
@@ -43,6 +47,7 @@ EXAMPLES = r"""
   drydock.stack.record:
     root: /opt/shop
     id: 0123456789ab
+    token: "{{ lock.token }}"
     facts:
       image: shop:ba9876543210
 """
@@ -66,14 +71,17 @@ import shutil
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import docker_cli
-from ansible_collections.drydock.stack.plugins.module_utils.release import write_durably
+from ansible_collections.drydock.stack.plugins.module_utils import docker_cli, lock
+from ansible_collections.drydock.stack.plugins.module_utils.release import RECORD, recorded, write_durably
+from ansible_collections.drydock.stack.plugins.module_utils.state import last_good
 
 
-def describe(folder):
-    """Return what a release's folder says of it, {} where it was never recorded."""
-    file = folder / "release.json"
-    return json.loads(file.read_text()) if file.is_file() else {}
+def write(folder, record):
+    write_durably(folder / RECORD, json.dumps(record, indent=2).encode() + b"\n", 0o644)
+
+
+def now():
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 def point_to(root, identity):
@@ -84,14 +92,16 @@ def point_to(root, identity):
 
 
 def prune(root, current, keep):
-    """Remove the oldest releases and their images; one that was never recorded counts as oldest."""
-    folders = [folder for folder in (root / "releases").iterdir() if folder.name != current]
-    folders.sort(key=lambda folder: (describe(folder).get("deployed", ""), folder.name), reverse=True)
-    stale = folders[max(keep - 1, 0) :]
-    staying = {describe(folder).get("image") for folder in (root / "releases").iterdir() if folder not in stale}
+    """Remove the oldest releases and their images, and what never served."""
+    folders = list((root / "releases").iterdir())
+    records = {folder.name: recorded(folder) for folder in folders}
+    served = sorted((name for name in records if records[name]), key=lambda name: records[name].get("number", 0), reverse=True)
+    staying = {*served[:keep], current, last_good(records, current)}
+    images = {records[name].get("image") for name in staying if name in records}
+    stale = [folder for folder in folders if folder.name not in staying]
     for folder in stale:
-        image = describe(folder).get("image")
-        if image and image not in staying:
+        image = records[folder.name].get("image")
+        if image and image not in images:
             docker_cli.docker("image", "rm", image, check=False)
         shutil.rmtree(folder)
     return [folder.name for folder in stale]
@@ -104,25 +114,39 @@ def main():
             "id": {"type": "str", "required": True},
             "keep": {"type": "int", "default": 5},
             "facts": {"type": "dict", "required": True},
+            "rolled_back": {"type": "str", "default": ""},
+            "token": {"type": "str", "required": True, "no_log": False},
         },
         supports_check_mode=True,
     )
     root, identity = Path(module.params["root"]), module.params["id"]
     if module.check_mode:
         module.exit_json(changed=True)
-    image = docker_cli.inspect("image", "inspect", module.params["facts"]["image"])
-    record = {
-        "id": identity,
-        "deployed": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "image_id": image[0]["Id"] if image else "",
-        "image_size": image[0]["Size"] if image else 0,
-        **module.params["facts"],
-    }
-    folder = root / "releases" / identity
-    write_durably(folder / "release.json", json.dumps(record, indent=2).encode() + b"\n", 0o644)
-    point_to(root, identity)
-    os.sync()
-    module.exit_json(changed=True, record=record, pruned=prune(root, identity, module.params["keep"]))
+    try:
+        lock.check(root, module.params["token"])
+        image = docker_cli.inspect("image", "inspect", module.params["facts"]["image"])
+        known = [recorded(folder) for folder in (root / "releases").iterdir()]
+        record = {
+            "id": identity,
+            # Counts what was deployed; times would be wrong with the clock of the host.
+            "number": max((other.get("number", 0) for other in known), default=0) + 1,
+            "deployed": now(),
+            "image_id": image[0]["Id"] if image else "",
+            "image_size": image[0]["Size"] if image else 0,
+            **module.params["facts"],
+        }
+        write(root / "releases" / identity, record)
+        bad = root / "releases" / module.params["rolled_back"]
+        if module.params["rolled_back"] and recorded(bad):
+            write(bad, {**recorded(bad), "rolled_back": now()})
+        point_to(root, identity)
+        os.sync()
+        pruned = prune(root, identity, module.params["keep"])
+    except (lock.LockLostError, docker_cli.EngineError) as error:
+        module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"The release cannot be recorded in {root}: {error.strerror or error}")
+    module.exit_json(changed=True, record=record, pruned=pruned)
 
 
 if __name__ == "__main__":

@@ -8,36 +8,37 @@ module: release
 short_description: Put a release of a FastAPI stack on the host
 version_added: "0.1.0"
 description:
-  - Renders the templates of the role P(drydock.stack.fastapi#role) with its variables on the controller, bundles them with the
-    application's source, and sends the bundle as one file, only if the host lacks it.
-  - The id of a release is a hash of all that it holds. It runs in the live slot where it does already, else in the other one.
-  - The database's password is filled in on the host and leaves it never; it is made there where none is given and none is kept.
+  - Bundles the files of a release, rendered on the controller, with the application's source, and sends the bundle as one
+    file, only if the host lacks it. A release that the host has is put into the slot that it is to run in.
+  - The database's password is filled in on the host and leaves it never; it is made there where none is given and none is
+    kept.
+  - Says what the steps that follow will do, before any of them is taken.
 options:
   source:
-    description: Folder of the source on the controller.
+    description: Folder of the source on the controller; needed where the host lacks the release.
     type: path
+  plan:
+    description: What M(drydock.stack.plan) returned.
+    type: dict
+    required: true
   host:
     description: What M(drydock.stack.stack_info) returned of the host.
     type: dict
+    required: true
+  name:
+    description: Name of the stack; set by the controller's part of this module.
+    type: str
   root:
     description: Folder of the stack; set by the controller's part of this module.
     type: path
-  id:
-    description: Id of the release; set by the controller's part of this module.
-    type: str
   archive:
     description: The bundle on the host, none where the host has the release; set by the controller's part of this module.
     type: path
   database_password:
     description: The database's password, where it is given; set by the controller's part of this module.
     type: str
-attributes:
-  check_mode:
-    description: Shows what would change, and changes nothing.
-    support: full
-  diff_mode:
-    description: Shows the files that differ from the current release, without the values of C(.env).
-    support: full
+extends_documentation_fragment:
+  - drydock.stack.attributes.shows
 author:
   - The drydock.stack maintainers (@drydock)
 """
@@ -47,55 +48,28 @@ EXAMPLES = r"""
   drydock.stack.release:
     source: /home/me/shop
     host: "{{ host }}"
+    plan: "{{ plan }}"
   register: release
 """
 
 RETURN = r"""
-id:
-  description: Id of the release, 12 hexadecimal digits.
-  returned: always
-  type: str
-slot:
-  description: The slot that the release runs in.
-  returned: always
-  type: str
-folder:
-  description: Folder of the release on the host.
-  returned: always
-  type: str
-image:
-  description: Reference of the application's image; its tag is a hash of all that it is built from.
-  returned: always
-  type: str
+hashes:
+  description: By service, the configuration hash that the release's compose file gives.
+  returned: when the engine can be asked
+  type: dict
 revision:
-  description: Commit of the source, or "".
+  description: Revision of Alembic that the database is at, or "".
   returned: always
   type: str
-dirty:
-  description: Whether the source has changes that are not committed.
+migrates:
+  description: Whether there may be migrations to run.
   returned: always
   type: bool
-remote:
-  description: URL that the source was cloned from, without credentials, or "".
-  returned: always
-  type: str
-migrate:
-  description: The command that migrates the database, an empty list for none.
+steps:
+  description: What is going to be done, one line each.
   returned: always
   type: list
   elements: str
-running:
-  description: Whether the release's container runs already.
-  returned: always
-  type: bool
-converged:
-  description: Whether there is nothing left to do.
-  returned: always
-  type: bool
-hashes:
-  description: By service, the configuration hash that the release's compose file gives.
-  returned: when not converged and not in check mode
-  type: dict
 """
 
 import shutil
@@ -103,11 +77,11 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import docker_cli
+from ansible_collections.drydock.stack.plugins.module_utils import docker_cli, postgres, state
 from ansible_collections.drydock.stack.plugins.module_utils import release as releases
 from ansible_collections.drydock.stack.plugins.module_utils.bundle import extract_bundle
 
-SHOWN = ("Dockerfile", ".dockerignore", "compose.yaml", "Caddyfile", ".env")
+SHOWN = ("Dockerfile", ".dockerignore", "Dockerfile.dockerignore", "compose.yaml", "Caddyfile", ".env")
 
 
 def text_of(folder, name, other=None):
@@ -147,60 +121,105 @@ def listing(folder):
     }
 
 
-def compose(folder, *arguments):
-    return docker_cli.docker("compose", "--project-directory", str(folder), *arguments)
+def hashes(folder):
+    """Return the configuration hash of each service of the release in the folder; raises EngineError."""
+    told = docker_cli.docker("compose", "--project-directory", str(folder), "config", "--hash", "*")
+    return dict(line.split() for line in told.splitlines())
 
 
-def plan(module, root, archive):
-    """Show what would change."""
+def preview(module, root, archive):
+    """Return what would differ, and the hashes, without touching anything of the stack."""
+    password = root / "secrets" / "database_password"
     with tempfile.TemporaryDirectory(dir=module.tmpdir) as scratch:
         new = Path(scratch) / "release"
-        extract_bundle(archive, new)
-        env = new / ".env"
-        password = root / "secrets" / "database_password"
-        env.write_text(releases.fill_password(env.read_text(), password.read_text() if password.exists() else ""))
-        return differences(root / "current", new)
+        if archive:
+            extract_bundle(archive, new)
+        else:
+            shutil.copytree(root / "releases" / module.params["plan"]["id"], new, symlinks=True)
+        releases.fill(new, module.params["plan"]["slot"], password.read_text() if password.exists() else "")
+        # Without an engine there is no Compose to ask.
+        return differences(root / "current", new), {} if module.params["host"]["engine"]["problem"] else hashes(new)
 
 
 def install(module, root, folder, archive):
-    """Put the release in its place as a whole, and return what changed."""
+    """Put the release in its place as a whole and into its slot; return what differs, and the hashes."""
     releases.make_folders(root)
+    paused = [service["id"] for service in module.params["host"]["services"].values() if service["status"] == "paused"]
+    if paused:
+        docker_cli.docker("unpause", *paused)
     password = releases.keep_password(root, module.params["database_password"])
+    slot = module.params["plan"]["slot"]
+    if not archive:
+        shown = differences(root / "current", folder)
+        releases.fill(folder, slot, password)
+        return shown, hashes(folder)
     partial = folder.with_name(f".{folder.name}.partial")
     if partial.exists():
         shutil.rmtree(partial)
-    extract_bundle(archive, partial)
-    env = partial / ".env"
-    releases.write_durably(env, releases.fill_password(env.read_text(), password).encode(), 0o600)
-    compose(partial, "config", "--quiet")
-    shown = differences(root / "current", partial)
-    partial.rename(folder)
-    return shown
+    try:
+        extract_bundle(archive, partial)
+        releases.fill(partial, slot, password)
+        found = hashes(partial)
+        shown = differences(root / "current", partial)
+        if folder.exists():
+            # Its files were changed by hand; what it is recorded as stays true.
+            if (folder / releases.RECORD).exists():
+                shutil.copy2(folder / releases.RECORD, partial / releases.RECORD)
+            shutil.rmtree(folder)
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return shown, found
+
+
+def pending(module, has_image):
+    """Return the revision that the database is at, and which migrations are to be run, as far as it can be known now."""
+    plan, name, host = module.params["plan"], module.params["name"], module.params["host"]
+    last, command = host["releases"].get(host["current"], {}), " ".join(plan["migrate"])
+    revision = postgres.revision(name) if host["services"].get("db", {}).get("status") == "running" else ""
+    if not command:
+        return revision, "none"
+    if plan["migrate"] == postgres.ALEMBIC and revision:
+        if plan["migrations"] and (last.get("migrations"), last.get("database_revision")) == (plan["migrations"], revision):
+            return revision, "none"
+        if has_image and module.check_mode:
+            told = docker_cli.docker("run", "--rm", "--network", "none", plan["image"], "alembic", "heads", check=False)
+            head = " ".join(line.split()[0] for line in told.splitlines() if line.strip())
+            return revision, "none" if head == revision else f"from {revision} to {head or '?'}"
+    return revision, command if has_image else f"{command} (what it does is known once the image is built)"
 
 
 def main():
     module = AnsibleModule(
         argument_spec={
             "source": {"type": "path"},
-            "host": {"type": "dict"},
+            "host": {"type": "dict", "required": True},
+            "plan": {"type": "dict", "required": True},
+            "name": {"type": "str"},
             "root": {"type": "path"},
-            "id": {"type": "str"},
             "archive": {"type": "path"},
             "database_password": {"type": "str", "no_log": True},
         },
         supports_check_mode=True,
     )
-    root = Path(module.params["root"])
-    folder = root / "releases" / module.params["id"]
+    root, plan, host = Path(module.params["root"]), module.params["plan"], module.params["host"]
+    folder = root / "releases" / plan["id"]
     archive = Path(module.params["archive"]) if module.params["archive"] else None
-    if module.check_mode:
-        module.exit_json(changed=True, diff=plan(module, root, archive) if archive else [])
     try:
-        shown = install(module, root, folder, archive) if archive else []
-        hashes = dict(line.split() for line in compose(folder, "config", "--hash", "*").splitlines())
+        if module.check_mode:
+            shown, found = preview(module, root, archive)
+        else:
+            shown, found = install(module, root, folder, archive)
+        has_image = not host["engine"]["problem"] and bool(docker_cli.inspect("image", "inspect", plan["image"]))
+        revision, migrations = pending(module, has_image)
+        steps = state.steps(host, plan, found, has_image, migrations)
     except docker_cli.EngineError as error:
         module.fail_json(msg=f"{folder}/compose.yaml is refused by Docker Compose: {error}")
-    module.exit_json(changed=archive is not None, hashes=hashes, diff=shown)
+    except OSError as error:
+        module.fail_json(msg=f"The release cannot be put into {folder}: {error.strerror or error}")
+    changed = archive is not None or (module.check_mode and bool(steps))
+    module.exit_json(changed=changed, hashes=found, steps=steps, revision=revision, migrates=migrations != "none", diff=shown)
 
 
 if __name__ == "__main__":

@@ -23,13 +23,8 @@ options:
     description: What uvicorn runs, as C(module:attribute).
     type: str
     required: true
-attributes:
-  check_mode:
-    description: Can run in check mode, as it only reads.
-    support: full
-  diff_mode:
-    description: Has nothing to show.
-    support: none
+extends_documentation_fragment:
+  - drydock.stack.attributes.reads
 author:
   - The drydock.stack maintainers (@drydock)
 """

@@ -23,13 +23,8 @@ options:
     description: Whether the volumes and the secrets go as well. The backups stay all the same.
     type: bool
     default: false
-attributes:
-  check_mode:
-    description: Says what would be removed.
-    support: full
-  diff_mode:
-    description: Has nothing to show.
-    support: none
+extends_documentation_fragment:
+  - drydock.stack.attributes.changes
 author:
   - The drydock.stack maintainers (@drydock)
 """

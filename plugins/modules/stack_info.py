@@ -32,16 +32,14 @@ options:
   ca_bundle:
     description: File of CA certificates that the build is to trust.
     type: path
+  probe:
+    description: How to ask the front door, C(address), C(port), C(host), C(path), C(tls), C(header); left out, it is not asked.
+    type: dict
   database_password:
-    description: The password to compare with the one that the host keeps.
+    description: The password to compare with the one that the host keeps; set by the controller's part of this module.
     type: str
-attributes:
-  check_mode:
-    description: Can run in check mode, as it only reads.
-    support: full
-  diff_mode:
-    description: Has nothing to show.
-    support: none
+extends_documentation_fragment:
+  - drydock.stack.attributes.reads
 author:
   - The drydock.stack maintainers (@drydock)
 """
@@ -62,10 +60,21 @@ engine:
   returned: always
   type: dict
 releases:
-  description: Ids of the releases on the host, in no order.
+  description: By id, what C(release.json) of the releases on the host says, {} for one that never served.
   returned: always
-  type: list
-  elements: str
+  type: dict
+intact:
+  description: Whether the files of the current release, and of the front door, are as they were written.
+  returned: always
+  type: bool
+lock:
+  description: The lock of the run that changes the stack, or {}.
+  returned: always
+  type: dict
+last_run:
+  description: The record of the last run that changed the stack, or {}.
+  returned: always
+  type: dict
 current:
   description: Id of the release that C(current) points to, or "".
   returned: always
@@ -75,7 +84,8 @@ live:
   returned: always
   type: str
 services:
-  description: By service - C(id), C(image), C(status), C(health) ("" where it has no check), C(hash), C(release), C(caddyfile).
+  description:
+    - By service, C(id), C(image), C(status), C(health) ("" where it has no check), C(hash), C(release), C(caddyfile), C(folder).
   returned: always
   type: dict
 orphans:
@@ -103,6 +113,10 @@ ports_taken:
   description: For each given port that somebody else has, who has it.
   returned: always
   type: dict
+answer:
+  description: What the front door answers, C(status) and C(slot); 0 and "" where it was not asked.
+  returned: always
+  type: dict
 disk:
   description: Free bytes where the engine keeps its data, and where the stack's folder is.
   returned: always
@@ -127,21 +141,26 @@ import json
 import os
 import re
 import shutil
+import zlib
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import docker_cli
+from ansible_collections.drydock.stack.plugins.module_utils import docker_cli, lock
+from ansible_collections.drydock.stack.plugins.module_utils.asking import Probe
 from ansible_collections.drydock.stack.plugins.module_utils.ports import holder
+from ansible_collections.drydock.stack.plugins.module_utils.release import SLOTS, filled, recorded
 
-SLOTS = ("blue", "green")
+# Seconds for the front door's answer; one that takes longer is looked into by the steps of a deploy.
+ANSWER_TIMEOUT = 5
 NO_ENGINE = {"server": "", "compose": "", "buildx": "", "root": "", "processors": os.cpu_count() or 1, "memory": 0}
 # Where the front door's network is made: sixteen addresses each, clear of what Docker hands out first.
-FRONT_POOL = ipaddress.ip_network("172.30.0.0/16")
+FRONT_POOLS = [ipaddress.ip_network(pool) for pool in ("172.30.0.0/16", "10.217.0.0/16", "192.168.232.0/21")]
 
 
 def releases(root):
     folder = root / "releases"
-    return [entry.name for entry in folder.iterdir() if not entry.name.startswith(".")] if folder.is_dir() else []
+    entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")] if folder.is_dir() else []
+    return {entry.name: recorded(entry) for entry in entries}
 
 
 def current(root):
@@ -150,7 +169,22 @@ def current(root):
 
 
 def live(root):
-    return next((slot for slot in SLOTS if (root / "proxy" / "live" / slot).exists()), "")
+    """Return the slots that have their file in live/; the front door takes the last one, and the first where there is none."""
+    return [slot for slot in SLOTS if (root / "proxy" / "live" / slot).exists()]
+
+
+def intact(root):
+    folder, password = root / "current", root / "secrets" / "database_password"
+    try:
+        return (
+            len(live(root)) == 1
+            and filled(folder, live(root)[0], password.read_text())
+            == {name: (folder / name).read_bytes() for name in ("compose.yaml", ".env")}
+            and (root / "proxy" / "Caddyfile").read_bytes() == (folder / "Caddyfile").read_bytes()
+            and all((folder / name).exists() for name in ("Dockerfile", "source"))
+        )
+    except FileNotFoundError:
+        return False
 
 
 def containers(name):
@@ -170,6 +204,7 @@ def describe(container):
         "health": container["State"].get("Health", {}).get("Status", ""),
         "hash": labels.get("com.docker.compose.config-hash", ""),
         "release": labels.get("drydock.release", ""),
+        "folder": labels.get("com.docker.compose.project.working_dir", ""),
         "caddyfile": labels.get("drydock.caddyfile", ""),
     }
 
@@ -221,10 +256,23 @@ def front(name):
         subnet for network in networks if network["Name"] == f"{name}_front" for subnet in subnets(network) if subnet.version == 4
     ]
     taken = [subnet for network in networks for subnet in subnets(network) if subnet.version == 4] + list(routes())
-    free = (subnet for subnet in FRONT_POOL.subnets(new_prefix=28) if not any(subnet.overlaps(other) for other in taken))
-    subnet = own[0] if own else next(free)
+    subnet = own[0] if own else next(free_subnets(name, taken), None)
+    if subnet is None:
+        raise docker_cli.EngineError(f"no room for the front door's network is left in {', '.join(map(str, FRONT_POOLS))}")
     # Docker hands addresses out from the lower half; the front door's own is the last one.
     return {"subnet": str(subnet), "range": str(next(subnet.subnets())), "proxy": str(subnet[-2])}
+
+
+def free_subnets(name, taken):
+    """Yield the subnets that overlap no other, from a place of the stack's own on: two new stacks rarely want the same."""
+    for pool in FRONT_POOLS:
+        if any(pool.subnet_of(other) for other in taken):
+            continue
+        found = list(pool.subnets(new_prefix=28))
+        start = zlib.crc32(name.encode()) % len(found)
+        for subnet in found[start:] + found[:start]:
+            if not any(subnet.overlaps(other) for other in taken):
+                yield subnet
 
 
 def images(references):
@@ -237,6 +285,11 @@ def images(references):
         for image in found
         if reference in [*image["RepoTags"], *image["RepoDigests"]] or f"{reference}:latest" in image["RepoTags"]
     }
+
+
+def answer(probe):
+    status, slot, _ = Probe(probe).once(ANSWER_TIMEOUT) if probe else (0, "", "")
+    return {"status": status, "slot": slot}
 
 
 def existing(path):
@@ -261,6 +314,7 @@ def read(parameters):
         "expected": {},
         "images": {},
         "volume": {"name": f"{name}_postgres_data", "exists": False, "major": "", "database": "", "user": ""},
+        "answer": {"status": 0, "slot": ""},
         "front": {"subnet": "", "range": "", "proxy": ""},
     }
     try:
@@ -270,6 +324,7 @@ def read(parameters):
             expected=lambda: expected_hashes(root),
             volume=lambda: volume(f"{name}_postgres_data"),
             front=lambda: front(name),
+            answer=lambda: answer(parameters["probe"]),
         )
     except (docker_cli.EngineError, json.JSONDecodeError) as error:
         result["engine"]["problem"] = str(error)
@@ -288,7 +343,10 @@ def read(parameters):
     result.update(
         releases=releases(root),
         current=current(root),
-        live=live(root),
+        live=(live(root) or [""])[-1],
+        intact=intact(root),
+        lock=lock.read(root),
+        last_run=lock.read(root, lock.LAST_RUN),
         password=password(root, parameters["database_password"]),
         ports_taken={port: who for port in parameters["ports"] if (who := holder(port, f"{name}-proxy-1"))},
         disk={
@@ -309,6 +367,7 @@ def main():
             "images": {"type": "list", "elements": "str", "default": []},
             "ports": {"type": "list", "elements": "str", "default": []},
             "ca_bundle": {"type": "path"},
+            "probe": {"type": "dict"},
             "database_password": {"type": "str", "no_log": True},
         },
         supports_check_mode=True,

@@ -11,13 +11,8 @@ version_added: "0.1.0"
 description:
   - Checks every variable of the role P(drydock.stack.fastapi#role), alone and together, on the controller.
   - Fails with one line for each problem, which says variable, found, expected and remedy; never with a secret's value.
-attributes:
-  check_mode:
-    description: Can run in check mode, as it only reads.
-    support: full
-  diff_mode:
-    description: Has nothing to show.
-    support: none
+extends_documentation_fragment:
+  - drydock.stack.attributes.reads
 author:
   - The drydock.stack maintainers (@drydock)
 """

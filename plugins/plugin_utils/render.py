@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -17,12 +18,16 @@ from ansible_collections.drydock.stack.plugins.module_utils.release import (
     PASSWORD_IN_URL_TOKEN,
     PASSWORD_TOKEN,
     RELEASE_TOKEN,
+    SLOT_TOKEN,
+    UNFILLED,
 )
 from ansible_collections.drydock.stack.plugins.module_utils.settings import postgres_major
-from ansible_collections.drydock.stack.plugins.module_utils.source import NEVER, Source
+from ansible_collections.drydock.stack.plugins.module_utils.source import NEVER, Source, read_source
 from ansible_collections.drydock.stack.plugins.module_utils.tuning import bytes_of, workers
+from ansible_collections.drydock.stack.plugins.plugin_utils.variables import public
 
 ID_LENGTH = 12
+MIGRATE = ["alembic", "upgrade", "head"]
 
 
 class Renderer:
@@ -37,6 +42,8 @@ class Renderer:
         self.settings = settings
         self.source = source
         self.folder = Path(settings["fastapi_templates"])
+        # A user's own Dockerfile is built as it is at home, with the source as its context.
+        self.own_dockerfile = settings.get("fastapi_dockerfile") or ""
         self.variables = {
             "ansible_managed": "Ansible managed",
             **variables,
@@ -45,6 +52,7 @@ class Renderer:
             "__fastapi_front": dict(host["front"]),
             "__fastapi_postgres_mount": postgres_mount(settings["fastapi_postgres_image"]),
             "__fastapi_release_id": RELEASE_TOKEN,
+            "__fastapi_context": "" if self.own_dockerfile else "source/",
         }
         self.environment = environment(settings, host["engine"])
 
@@ -53,49 +61,68 @@ class Renderer:
         templar = self.templar.copy_with_new_env(searchpath=[str(self.folder)], available_variables={**self.variables, **more})
         return str(templar.template(text, escape_backslashes=False, overrides={"trim_blocks": True, "lstrip_blocks": False}))
 
+    @property
+    def ignore_file(self) -> str:
+        """The name under which BuildKit finds the patterns: with the context, or beside a Dockerfile outside of it."""
+        return "Dockerfile.dockerignore" if self.own_dockerfile else ".dockerignore"
+
     def dockerfile(self) -> str:
-        own = self.settings.get("fastapi_dockerfile")
-        return Path(own).expanduser().read_text(encoding="utf-8") if own else self.render("Dockerfile.j2")
+        if self.own_dockerfile:
+            return Path(self.own_dockerfile).expanduser().read_text(encoding="utf-8")
+        return self.render("Dockerfile.j2")
 
     def files(self) -> dict[str, str]:
-        """Return the files that are the same in both slots, by name."""
-        return {
+        """Return the files of a release by path; release, slot and password stand in them as tokens."""
+        files = {
             "Dockerfile": self.dockerfile(),
-            ".dockerignore": self.render("dockerignore.j2"),
-            ".env": self.render("env.j2", __fastapi_environment=self.environment),
+            self.ignore_file: self.render("dockerignore.j2"),
             "Caddyfile": self.render("Caddyfile.j2"),
+            f"{UNFILLED}/.env": self.render("env.j2", __fastapi_environment=self.environment),
         }
+        caddyfile_hash = hashlib.sha256(files["Caddyfile"].encode()).hexdigest()[:ID_LENGTH]
+        compose = self.render(
+            "compose.yaml.j2",
+            __fastapi_slot=SLOT_TOKEN,
+            __fastapi_image=self.image(files),
+            __fastapi_caddyfile_hash=caddyfile_hash,
+        )
+        return {**files, f"{UNFILLED}/compose.yaml": compose}
 
     def image(self, files: Mapping[str, str]) -> str:
         """Return the image's reference, whose tag is a hash of all that it is built from."""
         digest = hashlib.sha256()
-        for part in (files["Dockerfile"], files[".dockerignore"], self.source.content_hash):
+        for part in (files["Dockerfile"], files[self.ignore_file], self.source.content_hash):
             digest.update(hashlib.sha256(part.encode()).digest())
         return f"{self.settings['fastapi_name']}:{digest.hexdigest()[:ID_LENGTH]}"
 
-    def release(self, files: Mapping[str, str], slot: str) -> tuple[str, list[Entry]]:
-        """Return the id and the entries of the release that runs in the slot; the id stands in them where it is named."""
-        caddyfile_hash = hashlib.sha256(files["Caddyfile"].encode()).hexdigest()[:ID_LENGTH]
-        compose = self.render(
-            "compose.yaml.j2",
-            __fastapi_slot=slot,
-            __fastapi_image=self.image(files),
-            __fastapi_caddyfile_hash=caddyfile_hash,
-        )
-        source = [
-            Entry(path=f"source/{path}", data=self.source.root / path, **self.attributes(path)) for path in self.source.files
-        ]
-
-        def entries(identity: str) -> list[Entry]:
-            texts = {**files, "compose.yaml": compose}
-            return [
-                Entry(path=path, data=text.replace(RELEASE_TOKEN, identity).encode(), mode=0o600 if path == ".env" else None)
-                for path, text in texts.items()
+    def identity(self, files: Mapping[str, str]) -> str:
+        """Return the id of the release, a hash of all that it holds but the slot that it is put into."""
+        migrate = json.dumps(self.migrate())
+        return bundle_hash(
+            [
+                *(Entry(path=path, data=text.encode()) for path, text in files.items()),
+                Entry(path="source", data=self.source.content_hash.encode()),
+                Entry(path="migrate", data=migrate.encode()),
             ]
+        )[:ID_LENGTH]
 
-        content = Entry(path="source", data=self.source.content_hash.encode())
-        identity = bundle_hash([*entries(RELEASE_TOKEN), content])[:ID_LENGTH]
-        return identity, [*entries(identity), *source]
+    def migrate(self) -> list[str]:
+        """Return the command that migrates the database, [] for none."""
+        return list(self.settings.get("fastapi_migrate_command", MIGRATE if self.source.migrations else []))
+
+    def entries(self, files: Mapping[str, str], identity: str) -> list[Entry]:
+        """Return all that the folder of the release holds."""
+        return [
+            *(
+                Entry(
+                    path=path,
+                    data=text.replace(RELEASE_TOKEN, identity).encode(),
+                    mode=0o600 if path.endswith(".env") else None,
+                )
+                for path, text in files.items()
+            ),
+            *(Entry(path=f"source/{path}", data=self.source.root / path, **self.attributes(path)) for path in self.source.files),
+        ]
 
     def attributes(self, path: str) -> dict[str, Any]:
         file = self.source.root / path
@@ -129,3 +156,10 @@ def default_workers(settings: Mapping[str, Any], engine: Mapping[str, Any]) -> i
     processors = float(settings["fastapi_app_cpu_limit"] or engine["processors"])
     memory = bytes_of(settings["fastapi_app_memory_limit"]) if settings["fastapi_app_memory_limit"] else engine["memory"]
     return workers(processors, memory, shares_host=True)
+
+
+def renderer(templar, variables: Mapping[str, Any], host: Mapping[str, Any], root: Path) -> Renderer:
+    """Return the renderer of the source in the folder ``root`` with the role's variables; raises SourceError."""
+    settings = public(templar, variables)
+    source = read_source(root, settings["fastapi_workdir"], settings["fastapi_app"])
+    return Renderer(templar, variables, settings, host, source)

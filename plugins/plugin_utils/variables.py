@@ -9,9 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
+from ansible.parsing.vault import EncryptedString
 from ansible.template import is_trusted_as_template
 
 PREFIX = "fastapi_"
+# Variables whose values are data, with their types. They stand in no argument spec, as Ansible would take what is in them
+# for templates before the role sees them, and show the line where one fails.
+DATA = {"fastapi_env": "dict", "fastapi_database_password": "str"}
 EXPRESSION = re.compile(r"\{\{((?!\{\{|\}\}).)*\}\}", re.DOTALL)
 TEMPLATE = re.compile(r"\{\{|\{%|\{#")
 
@@ -22,20 +26,18 @@ def public(templar, task_vars: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def value_of(templar, name: str, value: Any) -> Any:
-    if name == "fastapi_env":
-        return environment(templar, value)
-    if name == "fastapi_database_password":
-        return literal(templar, name, value)
-    return templar.template(value)
+    if DATA.get(name) == "dict":
+        return environment(templar, name, value)
+    return literal(templar, name, value) if name in DATA else templar.template(value)
 
 
-def environment(templar, values: Any) -> Any:
-    """Return fastapi_env with each value as `literal` has it; what is no mapping is returned for others to refuse."""
+def environment(templar, name: str, values: Any) -> Any:
+    """Return a mapping of data with each value as `literal` has it; what is no mapping is returned for others to refuse."""
     if isinstance(values, str):
         values = templar.template(values)
     if not isinstance(values, Mapping):
         return values
-    return {name: literal(templar, f"fastapi_env.{name}", value) for name, value in values.items()}
+    return {key: literal(templar, f"{name}.{key}", value) for key, value in values.items()}
 
 
 def literal(templar, name: str, value: Any) -> Any:
@@ -43,6 +45,8 @@ def literal(templar, name: str, value: Any) -> Any:
 
     Any other template in it raises AnsibleActionFail, as it cannot be told from data; `!unsafe` says that it is data.
     """
+    if isinstance(value, EncryptedString):
+        return str(value)
     if not isinstance(value, str) or not is_trusted_as_template(value) or not TEMPLATE.search(value):
         return value
     if EXPRESSION.fullmatch(value.strip()):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
+from ansible_collections.drydock.stack.plugins.module_utils.release import UNFILLED, fill
 from ansible_collections.drydock.stack.plugins.module_utils.source import read_source
 from ansible_collections.drydock.stack.plugins.plugin_utils.render import Renderer
 from ansible_collections.drydock.stack.plugins.plugin_utils.variables import public
@@ -59,12 +60,13 @@ def render(tmp_path: Path) -> Callable[..., Path]:
         root = Path(public_variables["fastapi_source"])
         read = read_source(root, public_variables["fastapi_workdir"], public_variables["fastapi_app"])
         renderer = Renderer(templar, variables, public_variables, HOST, read)
-        _, entries = renderer.release(renderer.files(), "blue")
+        files = renderer.files()
         folder = tmp_path / "release"
-        folder.mkdir()
-        for entry in entries:
+        (folder / UNFILLED).mkdir(parents=True)
+        for entry in renderer.entries(files, renderer.identity(files)):
             if isinstance(entry.data, bytes):
                 (folder / entry.path).write_bytes(entry.data)
+        fill(folder, "blue", "s3cret")
         return folder
 
     return rendered

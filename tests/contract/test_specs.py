@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.drydock.stack.plugins.plugin_utils.variables import DATA
 
 ROLES = sorted(path for path in (Path(__file__).parents[2] / "roles").iterdir() if path.is_dir())
 
@@ -26,8 +27,13 @@ def options(role):
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
 def test_every_default_stands_in_the_specs(role):
-    defaults = load(role / "defaults" / "main.yml")
+    defaults = {name: value for name, value in load(role / "defaults" / "main.yml").items() if name not in DATA}
     assert {name: option["default"] for name, option in options(role).items() if "default" in option} == defaults
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_what_is_data_stands_in_no_spec(role):
+    assert DATA.keys().isdisjoint(options(role))
 
 
 @pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)

@@ -1,6 +1,7 @@
 """What a host must be like: each rule refuses with found, wanted and remedy, and a good host passes."""
 
 import copy
+from pathlib import Path
 
 import pytest
 from ansible_collections.drydock.stack.plugins.module_utils import guards
@@ -13,8 +14,13 @@ GOOD = {
     "ca_bundle_missing": False,
     "volume": {"name": "shop_postgres_data", "exists": True, "major": "17", "database": "shop", "user": "shop"},
     "password": "kept",
+    "current": "old",
+    "releases": {"old": {"number": 1, "sample": False}},
+    "services": {"db": {"folder": "/opt/shop/releases/old"}},
 }
 SETTINGS = {
+    "fastapi_name": "shop",
+    "fastapi_source": "/home/me/shop",
     "fastapi_root": "/opt/shop",
     "fastapi_disk_required": 2,
     "fastapi_build_ca_bundle": "/etc/ssl/certs/ca-certificates.crt",
@@ -22,6 +28,7 @@ SETTINGS = {
     "fastapi_database_name": "shop",
     "fastapi_database_user": "shop",
 }
+SAMPLE = Path(guards.__file__).parents[2] / "files" / "sample_app"
 
 
 def refusals(path="", value=None, **settings):
@@ -39,10 +46,17 @@ def test_a_good_host_is_not_refused():
     assert refusals() == []
 
 
+def test_the_sample_application_is_followed_by_itself_and_by_any_other():
+    assert refusals("releases.old.sample", True, fastapi_source=str(SAMPLE)) == []
+    assert refusals("releases.old.sample", True) == []
+
+
 @pytest.mark.parametrize(
     ("path", "value", "settings", "said"),
     [
         ("user", 1000, {}, ["root", "become: true"]),
+        ("services.db.folder", "/srv/shop/releases/old", {}, ["fastapi_root is /opt/shop", "made from /srv/shop/releases/old"]),
+        ("current", "old", {"fastapi_source": str(SAMPLE)}, ["the sample application", "not given", "runs another one"]),
         ("engine.problem", "permission denied", {}, ["permission denied", "docker_host"]),
         ("engine.server", "24.0.9", {}, ["Docker Engine is 24.0.9", "25 or later"]),
         ("engine.compose", "2.23.3", {}, ["compose plugin is 2.23.3", "2.24 or later"]),

@@ -1,11 +1,15 @@
 """The modules that need no engine, and the parts of the others that need none."""
 
 import http.server
+import ipaddress
+import json
 import threading
 
 import pytest
 from ansible_collections.drydock.stack.plugins.module_utils import docker_cli
-from ansible_collections.drydock.stack.plugins.modules import probe, record, release, stack_info
+from ansible_collections.drydock.stack.plugins.module_utils.asking import ask
+from ansible_collections.drydock.stack.plugins.module_utils.release import PASSWORD_TOKEN, SLOT_TOKEN, fill
+from ansible_collections.drydock.stack.plugins.modules import record, release, stack_info
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -26,17 +30,19 @@ def port():
         server.shutdown()
 
 
-def test_a_probe_asks_an_address_under_another_name(port):
-    assert probe.ask("127.0.0.1", port, "shop.example.com", "/readyz", False, 5) == (200, "/readyz for shop.example.com")
+def test_an_address_is_asked_under_another_name(port):
+    status, said, _ = ask("127.0.0.1", port, "shop.example.com", "/readyz")
+    assert (status, said) == (200, "/readyz for shop.example.com")
 
 
-def test_a_probe_tells_what_else_is_answered(port):
-    assert probe.ask("127.0.0.1", port, None, "/", False, 5)[0] == 404
+def test_what_else_is_answered_is_told(port):
+    assert ask("127.0.0.1", port)[0] == 404
 
 
-def test_a_probe_of_nothing_fails():
-    with pytest.raises(OSError, match="refused"):
-        probe.ask("127.0.0.1", 1, None, "/", False, 5)
+def test_no_answer_says_why():
+    status, said, headers = ask("127.0.0.1", 1)
+    assert (status, headers) == (0, {})
+    assert "refused" in said
 
 
 # --- record ---
@@ -51,27 +57,36 @@ def root(tmp_path, monkeypatch):
         folder = tmp_path / "releases" / f"r{number}"
         folder.mkdir(parents=True)
         image = "shop:shared" if number in (0, 3) else f"shop:{number}"
-        (folder / "release.json").write_text(f'{{"deployed": "2026-01-0{number + 1}", "image": "{image}"}}')
+        (folder / "release.json").write_text(json.dumps({"number": number + 1, "image": image}))
     (tmp_path / "releases" / "never-recorded").mkdir()
     return tmp_path, removed
 
 
 def test_the_oldest_go_first_and_the_current_one_stays(root):
     folder, removed = root
-    assert sorted(record.prune(folder, "r0", keep=2)) == ["never-recorded", "r1", "r2"]
+    assert sorted(record.prune(folder, "r0", keep=1)) == ["never-recorded", "r1", "r2"]
     assert sorted(path.name for path in (folder / "releases").iterdir()) == ["r0", "r3"]
     assert sorted(removed) == ["shop:1", "shop:2"]
+
+
+def test_the_last_good_one_stays_and_one_that_was_rolled_back_from_is_none(root):
+    folder, _ = root
+    for name in ("r2", "r1"):
+        file = folder / "releases" / name / "release.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "rolled_back": "2026-01-01"}))
+    record.prune(folder, "r3", keep=1)
+    assert sorted(path.name for path in (folder / "releases").iterdir()) == ["r0", "r3"]
 
 
 def test_an_image_that_another_release_uses_stays(root):
     folder, removed = root
     record.prune(folder, "r3", keep=2)
-    assert "shop:shared" not in removed
+    assert removed == ["shop:1"]
 
 
-def test_nothing_goes_while_there_are_few(root):
+def test_nothing_that_served_goes_while_there_are_few(root):
     folder, removed = root
-    assert record.prune(folder, "r3", keep=5) == []
+    assert record.prune(folder, "r3", keep=5) == ["never-recorded"]
     assert removed == []
 
 
@@ -113,9 +128,10 @@ def test_the_same_release_has_no_diff(tmp_path):
 
 
 def test_a_bare_host_has_nothing(tmp_path):
-    assert stack_info.releases(tmp_path / "none") == []
+    assert stack_info.releases(tmp_path / "none") == {}
     assert stack_info.current(tmp_path / "none") == ""
-    assert stack_info.live(tmp_path / "none") == ""
+    assert stack_info.live(tmp_path / "none") == []
+    assert not stack_info.intact(tmp_path / "none")
     assert stack_info.password(tmp_path / "none", None) == "missing"
 
 
@@ -125,9 +141,9 @@ def test_a_stack_is_read_from_its_folder(tmp_path):
     (tmp_path / "current").symlink_to("releases/abc")
     (tmp_path / "proxy" / "live").mkdir(parents=True)
     (tmp_path / "proxy" / "live" / "green").touch()
-    assert stack_info.releases(tmp_path) == ["abc"]
+    assert stack_info.releases(tmp_path) == {"abc": {}}
     assert stack_info.current(tmp_path) == "abc"
-    assert stack_info.live(tmp_path) == "green"
+    assert stack_info.live(tmp_path) == ["green"]
 
 
 def test_a_link_to_nothing_is_no_release(tmp_path):
@@ -166,4 +182,71 @@ def test_a_new_front_network_overlaps_no_other(monkeypatch):
     monkeypatch.setattr(docker_cli, "docker", lambda *arguments: "")
     monkeypatch.setattr(docker_cli, "inspect", lambda *arguments: networks)
     monkeypatch.setattr(stack_info, "routes", lambda: [])
+    monkeypatch.setattr(stack_info.zlib, "crc32", lambda name: 4096)
     assert stack_info.front("shop")["subnet"] == "172.30.0.48/28"
+
+
+def test_a_front_network_is_made_elsewhere_where_a_route_takes_the_whole_pool(monkeypatch):
+    monkeypatch.setattr(docker_cli, "docker", lambda *arguments: "")
+    monkeypatch.setattr(docker_cli, "inspect", lambda *arguments: [])
+    monkeypatch.setattr(stack_info, "routes", lambda: [ipaddress.ip_network("172.16.0.0/12")])
+    assert stack_info.front("shop")["subnet"].startswith("10.217.")
+    monkeypatch.setattr(
+        stack_info, "routes", lambda: [ipaddress.ip_network(net) for net in ("172.16.0.0/12", "10.0.0.0/8", "192.168.0.0/16")]
+    )
+    with pytest.raises(docker_cli.EngineError, match="no room"):
+        stack_info.front("shop")
+
+
+@pytest.fixture
+def stack(tmp_path):
+    """A stack as a deploy leaves it, in slot green."""
+    folder = tmp_path / "releases" / "abc"
+    for place in (folder / "unfilled", folder / "source", tmp_path / "secrets", tmp_path / "proxy" / "live"):
+        place.mkdir(parents=True)
+    (tmp_path / "secrets" / "database_password").write_text("s3cret")
+    (folder / "unfilled" / "compose.yaml").write_text(f"services: {{app-{SLOT_TOKEN}: {{}}}}\n")
+    (folder / "unfilled" / ".env").write_text(f'P="{PASSWORD_TOKEN}"\n')
+    fill(folder, "green", "s3cret")
+    for file in (
+        folder / "Dockerfile",
+        folder / "Caddyfile",
+        tmp_path / "proxy" / "Caddyfile",
+        tmp_path / "proxy" / "live" / "green",
+    ):
+        file.touch()
+    (tmp_path / "current").symlink_to("releases/abc")
+    return tmp_path
+
+
+def test_a_stack_that_nobody_has_touched_is_intact(stack):
+    assert stack_info.intact(stack)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "current/compose.yaml",
+        "current/.env",
+        "current/Dockerfile",
+        "proxy/Caddyfile",
+        "proxy/live/green",
+        "secrets/database_password",
+    ],
+)
+def test_a_stack_without_one_of_its_files_is_not(stack, path):
+    (stack / path).unlink()
+    assert not stack_info.intact(stack)
+
+
+@pytest.mark.parametrize("path", ["current/compose.yaml", "current/.env", "proxy/Caddyfile"])
+def test_a_stack_whose_files_were_edited_is_not(stack, path):
+    with (stack / path).open("a") as file:
+        file.write("#\n")
+    assert not stack_info.intact(stack)
+
+
+def test_two_live_slots_are_one_too_many(stack):
+    (stack / "proxy" / "live" / "blue").touch()
+    assert not stack_info.intact(stack)
+    assert stack_info.live(stack)[-1] == "green"

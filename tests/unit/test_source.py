@@ -439,7 +439,7 @@ def test_what_is_installed(tmp_path: Path, files: dict[str, str], expected: tupl
 def test_what_is_installed_is_nearest_going_up(tmp_path: Path) -> None:
     fill(tmp_path, {"requirements.txt": "", "a/b/main.py": "", "a/pyproject.toml": "[tool.ruff]\n", "a/b/alembic.ini": ""})
     found = read(tmp_path, "./a/b/")
-    assert (found.workdir, found.project, found.module_root, found.migrations) == ("a/b", ".", "a/b", True)
+    assert (found.workdir, found.project, found.module_root, found.migrations != "") == ("a/b", ".", "a/b", True)
     fill(tmp_path, {"a/pyproject.toml": PROJECT})
     assert (read(tmp_path, "a/b").project, read(tmp_path, "a/b").installer) == ("a", "pyproject.toml")
 

@@ -1,0 +1,95 @@
+# Copyright: The drydock.stack maintainers
+# MIT License (see LICENSE)
+"""What the state of a stack on a host, as the module stack_info returns it, says about a release."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.drydock.stack.plugins.module_utils.release import SLOTS
+
+
+def other_slot(slot: str) -> str:
+    """Return the slot that is not the given one, the first of the two for ""."""
+    return next(other for other in SLOTS if other != slot)
+
+
+def slot_for(host: Mapping[str, Any], identity: str) -> str:
+    """Return the slot for a release: the live one where it is this release's, one that it runs in, else the idle one."""
+    for slot in (host["live"], *SLOTS):
+        service = host["services"].get(f"app-{slot}", {})
+        if service.get("release") == identity and (slot == host["live"] or service["status"] == "running"):
+            return slot
+    return other_slot(host["live"])
+
+
+def last_good(records: Mapping[str, Mapping[str, Any]], current: str) -> str:
+    """Return the id of the release that served last before the current one and was not rolled back from, "" for none.
+
+    ``records`` are those of the releases by id, {} for one that never served.
+    """
+    good = [name for name, record in records.items() if record and name != current and not record.get("rolled_back")]
+    return max(good, key=lambda name: records[name].get("number", 0), default="")
+
+
+def runs_as_expected(host: Mapping[str, Any], slot: str, identity: str) -> bool:
+    """Tell whether just the services of the current release run, healthy, as its compose file has them, and it answers.
+
+    The application is known by its release; Compose's own hash of it does not take its env_file in.
+    """
+    services, expected = host["services"], dict(host["expected"])
+    expected.pop(f"app-{slot}", None)
+    return (
+        services.get(f"app-{slot}", {}).get("release") == identity
+        and set(services) == {f"app-{slot}", *expected}
+        and not host["orphans"]
+        and host["intact"]
+        and host["password"] != "missing"
+        and host["answer"] in ({"status": 200, "slot": slot}, {"status": 200, "slot": ""})
+        and not host["lock"]
+        and all(service["status"] == "running" for service in services.values())
+        and all(service["health"] in ("healthy", "") for service in services.values())
+        and all(services[name]["hash"] == wanted for name, wanted in expected.items())
+    )
+
+
+def steps(
+    host: Mapping[str, Any], plan: Mapping[str, Any], hashes: Mapping[str, str], has_image: bool, pending: str
+) -> list[str]:
+    """Return what a deploy of the plan is going to do, one line each; [] for nothing.
+
+    ``hashes`` are those of the plan's compose file by service, {} where they are not known, ``pending`` what is to be migrated.
+    """
+    if plan["converged"]:
+        return []
+    services = host["services"]
+    own = f"app-{plan['slot']}"
+    lines = [] if plan["id"] in host["releases"] else [f"release {plan['id']}: bring it to the host"]
+    lines.append(f"image {plan['image']}: {'there already' if has_image else 'build'}")
+    lines += [
+        f"{name}: {what}"
+        for name, what in ((name, _fate(services.get(name), hashes.get(name))) for name in ("db", "proxy"))
+        if what
+    ]
+    lines.append(f"migrations: {pending}")
+    if services.get(own, {}).get("release") != plan["id"]:
+        lines.append(f"{own}: {'create in place of what is left there' if own in services else 'create'}")
+    elif services[own]["status"] != "running":
+        lines.append(f"{own}: start")
+    if host["current"] and not host["intact"]:
+        lines.append(f"files of the release {host['current']}: put right what was changed by hand")
+    if host["live"] != plan["slot"]:
+        lines.append(f"front door: from {host['live'] or 'nothing'} to {plan['slot']}")
+    lines += [f"{name}: stop and remove" for name in sorted(services) if name.startswith("app-") and name != own]
+    lines += [f"{name}: remove, left over from an interrupted change" for name in host["orphans"]]
+    return [*lines, f"volume {host['volume']['name']}: {'untouched' if host['volume']['exists'] else 'create'}"]
+
+
+def _fate(service: Mapping[str, Any] | None, wanted: str | None) -> str:
+    """Say what happens to the container of a service, "" for nothing."""
+    if service is None:
+        return "create"
+    if wanted and service["hash"] != wanted:
+        return "recreate with its new settings"
+    return "" if service["status"] == "running" else "start"

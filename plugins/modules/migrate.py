@@ -1,0 +1,159 @@
+#!/usr/bin/python
+# Copyright: The drydock.stack maintainers
+# MIT License (see LICENSE)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: migrate
+short_description: Migrate the database of a stack with the image of a new release
+version_added: "0.1.0"
+description:
+  - Runs one command in a container of its own, of the new image and with the new settings, while the old release serves.
+  - Holds an advisory lock of the database meanwhile, so that two migrations never run side by side, and ends the command when
+    its time is over.
+options:
+  name:
+    description: Name of the stack, which is its Compose project.
+    type: str
+    required: true
+  root:
+    description: Folder of the stack.
+    type: path
+    required: true
+  plan:
+    description: What M(drydock.stack.plan) returned.
+    type: dict
+    required: true
+  first:
+    description: Whether no release served before, so that there is nothing to dump.
+    type: bool
+    default: false
+  timeout:
+    description: Seconds that the command may take.
+    type: float
+    required: true
+  backup:
+    description: Whether the database is dumped before, into C(backups) of the stack's folder.
+    type: bool
+    default: true
+  keep:
+    description: How many such dumps stay.
+    type: int
+    default: 5
+extends_documentation_fragment:
+  - drydock.stack.attributes.changes
+author:
+  - The drydock.stack maintainers (@drydock)
+"""
+
+EXAMPLES = r"""
+- name: Ensure the database's schema is the release's
+  drydock.stack.migrate:
+    name: shop
+    root: /opt/shop
+    plan: "{{ plan }}"
+    timeout: 600
+"""
+
+RETURN = r"""
+before:
+  description: Revision of Alembic that the database was at, or "".
+  returned: always
+  type: str
+after:
+  description: Revision of Alembic that the database is at, or "".
+  returned: always
+  type: str
+dump:
+  description: Name of the dump that was made before, or "".
+  returned: always
+  type: str
+output:
+  description: What the command said, its last lines.
+  returned: always
+  type: list
+  elements: str
+"""
+
+import subprocess
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.drydock.stack.plugins.module_utils import docker_cli, engine, postgres
+from ansible_collections.drydock.stack.plugins.module_utils.release import without_password
+
+LINES = 40
+DUMP = "*-before-*.dump"
+
+
+def run_command(container, plan, timeout):
+    """Run the command of the plan; return its exit code, None where its time was over, and what it said."""
+    # One that a host which lost its power left behind.
+    docker_cli.docker("rm", container, check=False)
+    command = [
+        engine.which("docker") or "docker", "compose", "--progress", "quiet", "--project-directory", plan["folder"],
+        "run", "--rm", "--no-deps", "--no-TTY", "--name", container, f"app-{plan['slot']}", *plan["migrate"],
+    ]  # fmt: skip
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        env=engine.environment(),
+    ) as process:  # fmt: skip
+        try:
+            said, _ = process.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            docker_cli.docker("rm", "--force", container, check=False)
+            process.kill()
+            said, _ = process.communicate()
+            return None, said
+    return process.returncode, said
+
+
+def prune(folder, keep):
+    """Remove the oldest dumps that were made before migrations."""
+    for file in sorted(folder.glob(DUMP), reverse=True)[keep:]:
+        file.unlink()
+        file.with_name(f"{file.name}.sha256").unlink(missing_ok=True)
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "root": {"type": "path", "required": True},
+            "plan": {"type": "dict", "required": True},
+            "first": {"type": "bool", "default": False},
+            "timeout": {"type": "float", "required": True},
+            "backup": {"type": "bool", "default": True},
+            "keep": {"type": "int", "default": 5},
+        },
+        supports_check_mode=True,
+    )
+    name, root, plan = (module.params[key] for key in ("name", "root", "plan"))
+    root, told = Path(root), {"dump": "", "output": []}
+    alembic = plan["migrate"] == postgres.ALEMBIC
+    told["before"] = told["after"] = postgres.revision(name)
+    if module.check_mode:
+        module.exit_json(changed=True, **told)
+    try:
+        if module.params["backup"] and not module.params["first"]:
+            file = root / "backups" / f"{postgres.stamp()}-before-{plan['id']}.dump"
+            postgres.dump(name, file)
+            told["dump"] = file.name
+            prune(file.parent, module.params["keep"])
+        with postgres.advisory_lock(name, module.params["timeout"]):
+            code, said = run_command(f"{name}-migrate", plan, module.params["timeout"])
+    except postgres.DatabaseError as error:
+        module.fail_json(msg=f"The database could not be made ready to be migrated: {error}", **told)
+    told["output"] = without_password(root, said).splitlines()[-LINES:]
+    told["after"] = postgres.revision(name)
+    if code != 0:
+        how = f"ended with {code}" if code is not None else f"took more than {module.params['timeout']:g} s"
+        left = (
+            "as it was" if told["after"] == told["before"] else f"at {told['after']}, it was at {told['before'] or 'none'} before"
+        )
+        module.fail_json(msg=f"{' '.join(plan['migrate'])} {how}; the database's revision is {left}.", **told)
+    module.exit_json(changed=not alembic or told["before"] != told["after"], **told)
+
+
+if __name__ == "__main__":
+    main()

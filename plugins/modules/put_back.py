@@ -1,0 +1,177 @@
+#!/usr/bin/python
+# Copyright: The drydock.stack maintainers
+# MIT License (see LICENSE)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: put_back
+short_description: Put a stack back to what it was before a change that failed
+version_added: "0.1.0"
+description:
+  - Gathers the evidence first - the log of the new slot and what its health check said. Then has the front door send requests
+    to the slot that was live, brings the front door and the database back to the settings of the current release where they
+    were changed, and removes the new slot, and the release and its image unless they have served before.
+  - Goes on where one of these fails, and says so. Where no release served before, no container is left. Data is never
+    touched.
+options:
+  name:
+    description: Name of the stack, which is its Compose project.
+    type: str
+    required: true
+  root:
+    description: Folder of the stack.
+    type: path
+    required: true
+  plan:
+    description: What M(drydock.stack.plan) returned.
+    type: dict
+    required: true
+  host:
+    description: What M(drydock.stack.stack_info) returned of the host before the change.
+    type: dict
+    required: true
+  token:
+    description: Token of the lock that the run holds; without it nothing is changed.
+    type: str
+    required: true
+extends_documentation_fragment:
+  - drydock.stack.attributes.changes
+author:
+  - The drydock.stack maintainers (@drydock)
+"""
+
+EXAMPLES = r"""
+- name: Ensure the stack is as it was
+  drydock.stack.put_back:
+    name: shop
+    root: /opt/shop
+    plan: "{{ plan }}"
+    host: "{{ host }}"
+    token: "{{ lock.token }}"
+"""
+
+RETURN = r"""
+evidence:
+  description: C(state) of the new slot's container, its C(log) and what its C(health) check said, the last lines of each.
+  returned: always
+  type: dict
+database_revision:
+  description: Revision of Alembic that the database is at, or "".
+  returned: always
+  type: str
+problems:
+  description: What could not be put back, one line each.
+  returned: always
+  type: list
+  elements: str
+"""
+
+import shutil
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.drydock.stack.plugins.module_utils import containers, docker_cli, lock, postgres
+from ansible_collections.drydock.stack.plugins.module_utils import release as releases
+
+
+def compose(folder, *arguments):
+    return docker_cli.docker("compose", "--progress", "quiet", "--project-directory", str(folder), *arguments)
+
+
+def old_slot(name, root, plan, host):
+    """Have the slot serve that did before."""
+    if not host["current"]:
+        return
+    slots = [slot for slot in (host["live"], *releases.SLOTS) if release_in(host, slot) == host["current"]]
+    if not slots:
+        raise docker_cli.EngineError(f"no container of the release {host['current']} was there")
+    if slots[0] != plan["slot"]:
+        docker_cli.docker("start", containers.name_of(name, f"app-{slots[0]}"))
+    releases.flip(root, slots[0])
+
+
+def release_in(host, slot):
+    return host["services"].get(f"app-{slot}", {}).get("release")
+
+
+def services(name, root, plan, host):
+    """Bring front door and database back to the settings of the current release."""
+    current = root / "current"
+    if not host["current"]:
+        return
+    wanted = dict(line.split() for line in compose(current, "config", "--hash", "*").splitlines())
+    changed = []
+    for service in ("db", "proxy"):
+        found = containers.look(containers.name_of(name, service))
+        labels = found["Config"]["Labels"] if found else {}
+        same = labels.get("com.docker.compose.config-hash") == wanted.get(service) and found["State"]["Status"] == "running"
+        if service in wanted and not same:
+            changed.append(service)
+    if "proxy" in changed:
+        releases.write_durably(root / "proxy" / "Caddyfile", (current / "Caddyfile").read_bytes(), 0o644)
+    if changed:
+        compose(current, "up", "--detach", "--no-deps", "--wait", *changed)
+
+
+def new_slot(name, root, plan, host):
+    """Remove the slot that never served, and a command that it left running."""
+    docker_cli.docker("rm", "--force", f"{name}-migrate", check=False)
+    if not host["current"]:
+        docker_cli.docker("compose", "--progress", "quiet", "--project-name", name, "down", "--remove-orphans")
+        for slot in releases.SLOTS:
+            (root / "proxy" / "live" / slot).unlink(missing_ok=True)
+    elif release_in(host, plan["slot"]) != host["current"]:
+        docker_cli.docker("rm", "--force", containers.name_of(name, f"app-{plan['slot']}"), check=False)
+
+
+def release_folder(name, root, plan, host):
+    """Remove the release and its image, unless they have served before."""
+    folder = root / "releases" / plan["id"]
+    shutil.rmtree(folder.with_name(f".{folder.name}.partial"), ignore_errors=True)
+    if plan["id"] != host["current"] and not releases.recorded(folder) and folder.exists():
+        shutil.rmtree(folder)
+    password = root / "secrets" / "database_password"
+    # One that this run wrote down is not proven, unless this run made the data with it.
+    if host["password"] == "missing" and (
+        host["volume"]["exists"] or not docker_cli.inspect("volume", "inspect", host["volume"]["name"])
+    ):
+        password.unlink(missing_ok=True)
+    if all(record.get("image") != plan["image"] for record in host["releases"].values()):
+        docker_cli.docker("image", "rm", plan["image"], check=False)
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "root": {"type": "path", "required": True},
+            "plan": {"type": "dict", "required": True},
+            "host": {"type": "dict", "required": True},
+            "token": {"type": "str", "required": True, "no_log": False},
+        },
+        supports_check_mode=True,
+    )
+    name, root, plan, host = module.params["name"], Path(module.params["root"]), module.params["plan"], module.params["host"]
+    told = {"evidence": {"state": "", "log": [], "health": []}, "database_revision": "", "problems": []}
+    if module.check_mode:
+        module.exit_json(changed=True, **told)
+    try:
+        found = containers.evidence(containers.name_of(name, f"app-{plan['slot']}"))
+        told["evidence"] = {
+            "state": found["state"],
+            **{part: [releases.without_password(root, line) for line in found[part]] for part in ("log", "health")},
+        }
+        told["database_revision"] = postgres.revision(name)
+        lock.check(root, module.params["token"])
+    except (docker_cli.EngineError, lock.LockLostError) as error:
+        module.exit_json(changed=False, **{**told, "problems": [str(error)]})
+    for step in (old_slot, services, new_slot, release_folder):
+        try:
+            step(name, root, plan, host)
+        except (docker_cli.EngineError, OSError) as error:
+            told["problems"].append(f"{step.__doc__.split(', ')[0].rstrip('.').lower()}: {error}")
+    module.exit_json(changed=True, **told)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+#!/usr/bin/python
+# Copyright: The drydock.stack maintainers
+# MIT License (see LICENSE)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: slot_drained
+short_description: Remove the slot that is no longer live, once it has answered all its requests
+version_added: "0.1.0"
+description:
+  - Waits until the front door has no request in flight to the old slot, or the time is over, and then stops and removes it,
+    with whatever an interrupted change has left of the stack's containers.
+options:
+  name:
+    description: Name of the stack, which is its Compose project.
+    type: str
+    required: true
+  slot:
+    description: The slot that stays.
+    type: str
+    choices: [blue, green]
+    required: true
+  timeout:
+    description: Seconds to wait for the requests in flight.
+    type: float
+    required: true
+  root:
+    description: Folder of the stack.
+    type: path
+    required: true
+  token:
+    description: Token of the lock that the run holds, which is given back at the end.
+    type: str
+    required: true
+extends_documentation_fragment:
+  - drydock.stack.attributes.changes
+author:
+  - The drydock.stack maintainers (@drydock)
+"""
+
+EXAMPLES = r"""
+- name: Ensure the old slot is gone
+  drydock.stack.slot_drained:
+    name: shop
+    root: /opt/shop
+    slot: green
+    timeout: 30
+    token: "{{ lock.token }}"
+"""
+
+RETURN = r"""
+seconds:
+  description: How long the requests in flight were waited for.
+  returned: always
+  type: float
+cut_off:
+  description: How many requests were in flight when the time was over.
+  returned: always
+  type: int
+removed:
+  description: Names of the containers that were removed.
+  returned: always
+  type: list
+  elements: str
+"""
+
+import re
+import time
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.drydock.stack.plugins.module_utils import containers, docker_cli, lock
+
+PAUSE = 0.2
+# Seconds after the flip within which a request that has chosen its slot reaches it.
+LEAST = 0.3
+# Above the graceful time-out of the application, and the stop grace period of compose.yaml.
+GRACE = 30
+
+
+def drain(stack, service, timeout):
+    """Wait for the requests in flight to a service; return the seconds and how many are left."""
+    began = time.monotonic()
+    time.sleep(LEAST)
+    while True:
+        busy = containers.in_flight(stack, service)
+        seconds = time.monotonic() - began
+        # A front door that does not say is given the whole time.
+        if busy == 0 or seconds > timeout:
+            return round(seconds, 1), busy or 0
+        time.sleep(PAUSE)
+
+
+def left_over(stack):
+    """Return the containers that an interrupted recreate has renamed and left behind, and those of single commands."""
+    told = docker_cli.docker(
+        "ps", "--all", "--filter", f"label=com.docker.compose.project={stack}",
+        "--format", '{{ .Names }} {{ .State }} {{ .Label "com.docker.compose.oneoff" }}',
+    )  # fmt: skip
+    found = [line.split() for line in told.splitlines()]
+    return [
+        name for name, state, oneoff in found if state != "running" and (oneoff == "True" or re.match(r"[0-9a-f]{12}_", name))
+    ]
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "slot": {"type": "str", "choices": ["blue", "green"], "required": True},
+            "timeout": {"type": "float", "required": True},
+            "root": {"type": "path", "required": True},
+            "token": {"type": "str", "required": True, "no_log": False},
+        },
+        supports_check_mode=True,
+    )
+    name, timeout = module.params["name"], module.params["timeout"]
+    own = containers.name_of(name, f"app-{module.params['slot']}")
+    told = {"seconds": 0.0, "cut_off": 0, "removed": []}
+    try:
+        old = [container for container in containers.slots(name) if container != own]
+        told["removed"] = [*old, *left_over(name)]
+        if module.check_mode:
+            module.exit_json(changed=bool(told["removed"]), **told)
+        for container in old:
+            if containers.look(container)["State"]["Status"] == "running":
+                service = container.removeprefix(f"{name}-").rpartition("-")[0]
+                told["seconds"], told["cut_off"] = drain(name, service, timeout)
+                docker_cli.docker("stop", "--time", str(GRACE), container)
+        if told["removed"]:
+            docker_cli.docker("rm", "--force", *told["removed"])
+    except docker_cli.EngineError as error:
+        module.fail_json(msg=f"The old slot could not be removed: {error}", **told)
+    lock.release(Path(module.params["root"]), module.params["token"], time.time())
+    module.exit_json(changed=bool(told["removed"]), **told)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+#!/usr/bin/python
+# Copyright: The drydock.stack maintainers
+# MIT License (see LICENSE)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: slot_live
+short_description: Have the front door send requests to a slot, and see that it answers
+version_added: "0.1.0"
+description:
+  - Renames the one empty file that tells the front door which slot is live. The rename is atomic, and takes effect with the next
+    request. Then asks the front door as a client would, until the slot answers, and sees that its container goes on running.
+options:
+  name:
+    description: Name of the stack, which is its Compose project.
+    type: str
+    required: true
+  root:
+    description: Folder of the stack.
+    type: path
+    required: true
+  slot:
+    description: The slot that is to be live.
+    type: str
+    choices: [blue, green]
+    required: true
+  probe:
+    description: How to ask the front door, as for M(drydock.stack.stack_info).
+    type: dict
+    required: true
+  timeout:
+    description: Seconds to wait for the answer.
+    type: float
+    default: 30
+  settle:
+    description: Seconds that the container must have run without an end.
+    type: float
+    default: 0
+  token:
+    description: Token of the lock that the run holds; without it nothing is changed.
+    type: str
+    required: true
+extends_documentation_fragment:
+  - drydock.stack.attributes.changes
+author:
+  - The drydock.stack maintainers (@drydock)
+"""
+
+EXAMPLES = r"""
+- name: Ensure the front door sends requests to the slot
+  drydock.stack.slot_live:
+    name: shop
+    root: /opt/shop
+    slot: green
+    probe: {address: 127.0.0.1, port: 8000, path: /readyz, host: "", tls: false, header: X-Slot}
+    token: "{{ lock.token }}"
+"""
+
+RETURN = r"""
+"""
+
+import time
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.drydock.stack.plugins.module_utils import containers, docker_cli, lock
+from ansible_collections.drydock.stack.plugins.module_utils.asking import Probe
+from ansible_collections.drydock.stack.plugins.module_utils.release import flip
+
+PAUSE = 0.1
+
+
+def settled(container, seconds):
+    """Wait until the container has run for so long; return why it has not, "" where it has."""
+    starts = containers.look(container)["RestartCount"]
+    while True:
+        found = containers.look(container)
+        if not found or found["State"]["Status"] != "running" or found["RestartCount"] > starts:
+            return f"The container {container} is {containers.state(found) if found else 'gone'}."
+        if containers.age(found) >= seconds:
+            return ""
+        time.sleep(PAUSE)
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "root": {"type": "path", "required": True},
+            "slot": {"type": "str", "choices": ["blue", "green"], "required": True},
+            "probe": {"type": "dict", "required": True},
+            "timeout": {"type": "float", "default": 30},
+            "settle": {"type": "float", "default": 0},
+            "token": {"type": "str", "required": True, "no_log": False},
+        },
+        supports_check_mode=True,
+    )
+    options = module.params
+    if module.check_mode:
+        module.exit_json(changed=True)
+    try:
+        lock.check(Path(options["root"]), options["token"])
+        changed = flip(Path(options["root"]), options["slot"])
+        why = Probe(options["probe"]).until(options["slot"], options["timeout"])
+        why = why or settled(containers.name_of(options["name"], f"app-{options['slot']}"), options["settle"])
+    except (lock.LockLostError, docker_cli.EngineError, OSError) as error:
+        module.fail_json(msg=str(error))
+    if why:
+        module.fail_json(msg=why)
+    module.exit_json(changed=changed)
+
+
+if __name__ == "__main__":
+    main()

@@ -13,12 +13,14 @@ INVENTORY ?= inventory/local
 LAB_REGISTRY := 127.0.0.1:5055
 ANSIBLE_PLAYBOOK := $(BIN)/ansible-playbook -i $(INVENTORY) $(if $(SUDO),$(shell sudo -n true 2>/dev/null || echo --ask-become-pass))
 
-# NAME=shop SOURCE=../shop APP=shop.main:app PORT=8001: the variables that `make deploy` takes from the command line.
+# NAME=shop SOURCE=../shop APP=shop.main:app PORT=8001 READINESS=/health: the variables that `make deploy` takes from the command line.
 VARIABLES = \
 	$(if $(NAME),-e "fastapi_name='$(NAME)'") \
 	$(if $(SOURCE),-e "fastapi_source='$(SOURCE)'") \
 	$(if $(APP),-e "fastapi_app='$(APP)'") \
-	$(if $(PORT),-e "fastapi_port=$(PORT)")
+	$(if $(PORT),-e "fastapi_port=$(PORT)") \
+	$(if $(READINESS),-e "fastapi_readiness_path='$(READINESS)'") \
+	$(if $(RELEASE),-e "fastapi_release='$(RELEASE)'")
 
 .PHONY: help
 help: ## Show this list
@@ -45,8 +47,16 @@ $(COLLECTION):
 venv: $(BIN)/ansible-playbook $(COLLECTION) ## Install what the controller needs into .venv
 
 .PHONY: deploy
-deploy: venv ## Bring a stack up: make deploy NAME=shop SOURCE=../shop APP=shop.main:app
+deploy: venv ## Bring a stack up: make deploy NAME=shop SOURCE=../shop APP=shop.main:app PORT=8001 READINESS=/health
 	$(ANSIBLE_PLAYBOOK) playbooks/deploy.yml $(VARIABLES)
+
+.PHONY: plan
+plan: venv ## Show what make deploy would do, and touch nothing
+	$(ANSIBLE_PLAYBOOK) playbooks/deploy.yml --check --diff $(VARIABLES)
+
+.PHONY: rollback
+rollback: venv ## Take a stack back to the release before: make rollback NAME=shop RELEASE=0123456789ab
+	$(ANSIBLE_PLAYBOOK) playbooks/rollback.yml $(VARIABLES)
 
 .PHONY: status
 status: venv ## Show what runs: make status NAME=shop

@@ -38,7 +38,7 @@ def described() -> dict[str, str]:
 def table() -> str:
     """Return the table in Markdown: variable, type, default, description."""
     init_plugin_loader([str(ROOT / ".venv" / "collections")])
-    from ansible_collections.drydock.stack.plugins.plugin_utils.variables import DATA  # noqa: PLC0415 (found by the loader)
+    from ansible_collections.drydock.stack.plugins.plugin_utils.variables import DATA
 
     options: dict[str, dict] = {}
     for spec in yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text())["argument_specs"].values():

@@ -38,6 +38,7 @@ class ActionModule(ActionBase):
             "image": plan.image(files),
             "revision": plan.source.revision,
             "dirty": plan.source.dirty,
+            "caddy_image": plan.settings["fastapi_caddy_image"],
             "own_dockerfile": bool(plan.own_dockerfile),
             "sample": is_sample(plan.settings["fastapi_source"]),
             "remote": plan.source.remote,

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.drydock.stack.plugins.module_utils.guards import refusals
-from ansible_collections.drydock.stack.plugins.plugin_utils.variables import public
+from ansible_collections.drydock.stack.plugins.plugin_utils.variables import Settings
 
 
 class ActionModule(ActionBase):
     """Refuse a host that a stack cannot be deployed on; documented in plugins/modules/refuse.py."""
 
-    _VALID_ARGS = frozenset({"host"})
+    _VALID_ARGS = frozenset({"host", "earlier"})
     _requires_connection = False
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
-        found = refusals(self._task.args["host"], public(self._templar, task_vars))
+        earlier = boolean(self._task.args.get("earlier", False))
+        found = refusals(self._task.args["host"], Settings(self._templar, task_vars), earlier)
         if found:
             raise AnsibleActionFail("\n".join(found))
         return {"changed": False}

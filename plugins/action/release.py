@@ -11,7 +11,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.drydock.stack.plugins.module_utils.bundle import write_bundle
 from ansible_collections.drydock.stack.plugins.module_utils.source import SourceError
 from ansible_collections.drydock.stack.plugins.plugin_utils.render import renderer
-from ansible_collections.drydock.stack.plugins.plugin_utils.variables import public
+from ansible_collections.drydock.stack.plugins.plugin_utils.variables import Settings
 
 
 class ActionModule(ActionBase):
@@ -23,7 +23,7 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
         host, plan = self._task.args["host"], self._task.args["plan"]
-        settings = public(self._templar, task_vars)
+        settings = Settings(self._templar, task_vars)
         arguments = {
             "name": settings["fastapi_name"],
             "root": settings["fastapi_root"],

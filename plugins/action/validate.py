@@ -7,7 +7,7 @@ from pathlib import Path
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.drydock.stack.plugins.module_utils.settings import problems
-from ansible_collections.drydock.stack.plugins.plugin_utils.variables import public
+from ansible_collections.drydock.stack.plugins.plugin_utils.variables import Settings
 
 TEMPLATES = ("Dockerfile.j2", "dockerignore.j2", "compose.yaml.j2", "env.j2", "Caddyfile.j2")
 
@@ -20,7 +20,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
-        settings = public(self._templar, task_vars)
+        settings = Settings(self._templar, task_vars)
         found = problems(settings) or missing_files(settings)
         if found:
             raise AnsibleActionFail("\n".join(found))

@@ -508,6 +508,8 @@ RULES: dict[str, Rule] = {
     "fastapi_log_max_size": _text(_matches(LOG_SIZE, "use a number above 0 and one of k, m, g, such as 10m.")),
     "fastapi_log_max_file": _number(1, 1000),
     # Those of the other entry points.
+    "fastapi_release": _text(_matches(re.compile("[0-9a-f]{12}"), "use the id of a release, as status lists it.")),
+    "fastapi_rollback_ignore_migrations": _boolean,
     "fastapi_status_format": _choice("table", "json"),
     "fastapi_remove_data": _text(lambda value: None, empty=True),
 }

@@ -74,6 +74,10 @@ dirty:
   description: Whether the source has changes that are not committed.
   returned: always
   type: bool
+caddy_image:
+  description: Reference of the front door's image.
+  returned: always
+  type: str
 own_dockerfile:
   description: Whether the image is built by a Dockerfile of the user's own, with the source as its context.
   returned: always

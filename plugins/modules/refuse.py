@@ -16,6 +16,10 @@ options:
     description: What M(drydock.stack.stack_info) returned of the host.
     type: dict
     required: true
+  earlier:
+    description: Whether a release is to run that has run there before, so that the settings of a new one do not count.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - drydock.stack.attributes.reads
 author:

@@ -19,11 +19,6 @@ options:
     description: Folder of the stack.
     type: path
     required: true
-  images:
-    description: References of images, beside those of the stack's containers; those that the engine has are returned.
-    type: list
-    elements: str
-    default: []
   ports:
     description: Ports that the front door is to publish, as C(address:port), C(:port) or C([address]:port).
     type: list
@@ -49,7 +44,6 @@ EXAMPLES = r"""
   drydock.stack.stack_info:
     name: shop
     root: /opt/shop
-    images: [postgres:17-trixie]
     ports: ["127.0.0.1:8000"]
   register: host
 """
@@ -98,7 +92,7 @@ expected:
   returned: always
   type: dict
 images:
-  description: Those of the given references that the engine has, each with its C(id) and its size in bytes.
+  description: By reference, C(id) and C(size) in bytes of the images of the containers.
   returned: always
   type: dict
 volume:
@@ -330,7 +324,7 @@ def read(parameters):
         result["engine"]["problem"] = str(error)
     else:
         found = told.pop("containers")
-        told["images"] = images({*parameters["images"], *(container["Config"]["Image"] for container in found)})
+        told["images"] = images({container["Config"]["Image"] for container in found})
         result.update(told)
         result["engine"]["problem"] = ""
         for container in found:
@@ -364,7 +358,6 @@ def main():
         argument_spec={
             "name": {"type": "str", "required": True},
             "root": {"type": "path", "required": True},
-            "images": {"type": "list", "elements": "str", "default": []},
             "ports": {"type": "list", "elements": "str", "default": []},
             "ca_bundle": {"type": "path"},
             "probe": {"type": "dict"},

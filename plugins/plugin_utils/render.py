@@ -24,7 +24,7 @@ from ansible_collections.drydock.stack.plugins.module_utils.release import (
 from ansible_collections.drydock.stack.plugins.module_utils.settings import postgres_major
 from ansible_collections.drydock.stack.plugins.module_utils.source import NEVER, Source, read_source
 from ansible_collections.drydock.stack.plugins.module_utils.tuning import bytes_of, workers
-from ansible_collections.drydock.stack.plugins.plugin_utils.variables import public
+from ansible_collections.drydock.stack.plugins.plugin_utils.variables import Settings
 
 ID_LENGTH = 12
 MIGRATE = ["alembic", "upgrade", "head"]
@@ -160,6 +160,6 @@ def default_workers(settings: Mapping[str, Any], engine: Mapping[str, Any]) -> i
 
 def renderer(templar, variables: Mapping[str, Any], host: Mapping[str, Any], root: Path) -> Renderer:
     """Return the renderer of the source in the folder ``root`` with the role's variables; raises SourceError."""
-    settings = public(templar, variables)
+    settings = Settings(templar, variables)
     source = read_source(root, settings["fastapi_workdir"], settings["fastapi_app"])
     return Renderer(templar, variables, settings, host, source)

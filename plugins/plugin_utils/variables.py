@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
@@ -20,9 +20,24 @@ EXPRESSION = re.compile(r"\{\{((?!\{\{|\}\}).)*\}\}", re.DOTALL)
 TEMPLATE = re.compile(r"\{\{|\{%|\{#")
 
 
-def public(templar, task_vars: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the role's variables by name, templated, with the type that the user gave; those of data are literal."""
-    return {name: value_of(templar, name, value) for name, value in task_vars.items() if name.startswith(PREFIX)}
+class Settings(Mapping):
+    """The role's variables by name, each templated when it is asked for, with the type that the user gave; data is literal."""
+
+    def __init__(self, templar, task_vars: Mapping[str, Any]) -> None:
+        self.templar = templar
+        self.given = {name: value for name, value in task_vars.items() if name.startswith(PREFIX)}
+        self.known: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.known:
+            self.known[name] = value_of(self.templar, name, self.given[name])
+        return self.known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.given)
+
+    def __len__(self) -> int:
+        return len(self.given)
 
 
 def value_of(templar, name: str, value: Any) -> Any:

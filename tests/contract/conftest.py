@@ -14,7 +14,7 @@ from ansible.template import Templar
 from ansible_collections.drydock.stack.plugins.module_utils.release import UNFILLED, fill
 from ansible_collections.drydock.stack.plugins.module_utils.source import read_source
 from ansible_collections.drydock.stack.plugins.plugin_utils.render import Renderer
-from ansible_collections.drydock.stack.plugins.plugin_utils.variables import public
+from ansible_collections.drydock.stack.plugins.plugin_utils.variables import Settings
 
 ROOT = Path(__file__).parents[2]
 ROLE = ROOT / "roles" / "fastapi"
@@ -56,7 +56,7 @@ def render(tmp_path: Path) -> Callable[..., Path]:
                 file.write_text(text)
             variables["fastapi_source"] = str(tmp_path / "source")
         templar = Templar(loader=loader, variables=variables)
-        public_variables = public(templar, variables)
+        public_variables = Settings(templar, variables)
         root = Path(public_variables["fastapi_source"])
         read = read_source(root, public_variables["fastapi_workdir"], public_variables["fastapi_app"])
         renderer = Renderer(templar, variables, public_variables, HOST, read)

@@ -4,12 +4,12 @@ import pytest
 from ansible.errors import AnsibleActionFail
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from ansible_collections.drydock.stack.plugins.plugin_utils.variables import public
+from ansible_collections.drydock.stack.plugins.plugin_utils.variables import Settings
 
 
 def values(**variables):
     trusted = {name: trust(value) for name, value in variables.items()}
-    return public(Templar(loader=DataLoader(), variables=trusted), trusted)
+    return dict(Settings(Templar(loader=DataLoader(), variables=trusted), trusted))
 
 
 def trust(value):
@@ -47,8 +47,8 @@ def test_a_template_among_other_text_is_refused_without_its_value(value):
 
 def test_unsafe_values_are_literal():
     templar = Templar(loader=DataLoader(), variables={})
-    assert public(templar, {"fastapi_env": {"KEY": "a{{ 1+1 }}b"}})["fastapi_env"] == {"KEY": "a{{ 1+1 }}b"}
-    assert public(templar, {"fastapi_database_password": "{{ x }}"}) == {"fastapi_database_password": "{{ x }}"}
+    assert Settings(templar, {"fastapi_env": {"KEY": "a{{ 1+1 }}b"}})["fastapi_env"] == {"KEY": "a{{ 1+1 }}b"}
+    assert dict(Settings(templar, {"fastapi_database_password": "{{ x }}"})) == {"fastapi_database_password": "{{ x }}"}
 
 
 @pytest.mark.parametrize("value", ["$HOME", "a}}b", "{ {", "%s", "\\", "{"])

@@ -1,0 +1,154 @@
+#!/usr/bin/python
+# Copyright: The drydock.stack maintainers
+# MIT License (see LICENSE)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: rollback_plan
+short_description: Decide which earlier release of a stack is to run again, and where
+version_added: "0.1.0"
+description:
+  - Takes the release that served last before the current one and was not rolled back from, or the one that is named, and says
+    what M(drydock.stack.plan) says of a new one. Nothing is changed.
+  - Refuses a release that does not know the migrations which the database has been through since.
+options:
+  name:
+    description: Name of the stack, which is its Compose project.
+    type: str
+    required: true
+  root:
+    description: Folder of the stack.
+    type: path
+    required: true
+  host:
+    description: What M(drydock.stack.stack_info) returned of the host.
+    type: dict
+    required: true
+  release:
+    description: Id of the release, "" for the last good one.
+    type: str
+    default: ""
+  ignore_migrations:
+    description: Whether a release is taken that does not know the database's revision.
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - drydock.stack.attributes.reads
+author:
+  - The drydock.stack maintainers (@drydock)
+"""
+
+EXAMPLES = r"""
+- name: Decide what is to run again
+  drydock.stack.rollback_plan:
+    name: shop
+    root: /opt/shop
+    host: "{{ host }}"
+  register: plan
+"""
+
+RETURN = r"""
+id:
+  description: Id of the release; all that M(drydock.stack.plan) returns stands beside it.
+  returned: always
+  type: str
+rolled_back:
+  description: Id of the release that is replaced.
+  returned: always
+  type: str
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.drydock.stack.plugins.module_utils import postgres
+from ansible_collections.drydock.stack.plugins.module_utils.state import last_good, slot_for
+
+RECORDED = ("image", "caddy_image", "revision", "dirty", "own_dockerfile", "sample", "probe", "migrations")
+
+
+def chosen(host, wanted):
+    """Return the id of the release to go back to; raises ValueError with what the operator is to do."""
+    served = sorted(
+        (name for name, record in host["releases"].items() if record),
+        key=lambda name: host["releases"][name]["number"],
+        reverse=True,
+    )
+    others = ", ".join(name for name in served if name != host["current"]) or "none"
+    if not host["current"]:
+        raise ValueError("No release serves, so that there is nothing to roll back from; deploy one.")
+    if not wanted:
+        wanted = last_good(host["releases"], host["current"])
+        if not wanted:
+            raise ValueError(
+                f"No release served before {host['current']} that was not rolled back from; use one as fastapi_release: {others}."
+            )
+    elif wanted == host["current"]:
+        raise ValueError(f"fastapi_release is {wanted}, which is the current release; use another: {others}.")
+    elif wanted not in served:
+        raise ValueError(f"fastapi_release is {wanted}, and no such release has served on this host; use one of: {others}.")
+    return wanted
+
+
+def unknown_revisions(folder, revisions):
+    """Return the revisions of the database that no migration of the release's source names."""
+    texts = [file.read_text(errors="replace") for file in (folder / "source").rglob("*.py") if file.is_file()]
+    return [revision for revision in revisions.split() if not any(revision in text for text in texts)]
+
+
+def refusal(name, folder, record):
+    """Return why the release cannot run on the database as it is, "" where it can."""
+    if not record.get("migrations"):
+        return ""
+    revision = postgres.revision(name)
+    if not revision:
+        return "" if not record.get("database_revision") else "The database's revision cannot be read, as it does not run"
+    unknown = unknown_revisions(folder, revision)
+    if not unknown:
+        return ""
+    return (
+        f"The database is at revision {', '.join(unknown)}, which the release {folder.name} does not know "
+        f"(it served at {record.get('database_revision') or 'none'})"
+    )
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "root": {"type": "path", "required": True},
+            "host": {"type": "dict", "required": True},
+            "release": {"type": "str", "default": ""},
+            "ignore_migrations": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    host, root = module.params["host"], Path(module.params["root"])
+    try:
+        identity = chosen(host, module.params["release"])
+    except ValueError as error:
+        module.fail_json(msg=str(error))
+    folder, record = root / "releases" / identity, host["releases"][identity]
+    why = refusal(module.params["name"], folder, record)
+    if why and not module.params["ignore_migrations"]:
+        module.fail_json(
+            msg=f"{why}. Migrate it down by hand, restore a dump of before, or set fastapi_rollback_ignore_migrations where the "
+            "release works with it all the same."
+        )
+    service = host["services"].get(f"app-{slot_for(host, identity)}", {})
+    module.exit_json(
+        changed=False,
+        id=identity,
+        slot=slot_for(host, identity),
+        folder=str(folder),
+        migrate=[],
+        remote=record["source"],
+        running=service.get("release") == identity and service.get("status") == "running",
+        converged=False,
+        rolled_back=host["current"],
+        **{key: record[key] for key in RECORDED},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -74,6 +74,11 @@ docs: $(BIN)/pytest ## Write the variables into README.md
 check: $(BIN)/pytest venv ## Lint, unit and contract tests; needs no engine
 	$(BIN)/pytest tests/lint tests/unit tests/contract files/sample_app/tests/test_without_database.py
 
+.PHONY: faults
+faults: $(BIN)/pytest venv ## The tests of faults alone, and docs/reliability.md with their figures
+	$(SUDO) $(BIN)/pytest tests/faults
+	$(BIN)/python docs/reliability.py
+
 .PHONY: test
 test: $(BIN)/pytest venv ## Everything: make check, then every scenario on servers of the lab
 	$(SUDO) env TEST_POSTGRES_IMAGE=$(LAB_REGISTRY)/library/postgres:17-trixie $(BIN)/pytest tests files/sample_app/tests

@@ -4,9 +4,7 @@
 
 from __future__ import annotations
 
-import datetime
 import json
-import time
 from typing import Any
 
 from ansible_collections.drydock.stack.plugins.module_utils import docker_cli
@@ -58,13 +56,6 @@ def state(found: dict[str, Any]) -> str:
         killed = ", killed for want of memory" if told["OOMKilled"] else ""
         return f"{told['Status']} with {told['ExitCode']}{killed}"
     return told["Status"]
-
-
-def age(found: dict[str, Any]) -> float:
-    """Return for how many seconds a container has run, by the clock of the host, which is the engine's too."""
-    started = found["State"]["StartedAt"]
-    # Fractions of a second come with nine digits, which not every Python reads.
-    return time.time() - datetime.datetime.fromisoformat(f"{started[:19]}+00:00").timestamp()
 
 
 def in_flight(stack: str, service: str) -> int | None:

@@ -33,8 +33,12 @@ options:
     type: float
     default: 30
   settle:
-    description: Seconds that the container must have run without an end.
+    description: Seconds that the container must go on running after that.
     type: float
+    default: 0
+  restarts:
+    description: How often the container has been started anew before, as M(drydock.stack.slot_ready) returned it.
+    type: int
     default: 0
   token:
     description: Token of the lock that the run holds; without it nothing is changed.
@@ -70,14 +74,14 @@ from ansible_collections.drydock.stack.plugins.module_utils.release import flip
 PAUSE = 0.1
 
 
-def settled(container, seconds):
-    """Wait until the container has run for so long; return why it has not, "" where it has."""
-    starts = containers.look(container)["RestartCount"]
+def settled(container, seconds, restarts):
+    """Watch the container for so long; return why it did not go on running, "" where it did."""
+    end = time.monotonic() + seconds
     while True:
         found = containers.look(container)
-        if not found or found["State"]["Status"] != "running" or found["RestartCount"] > starts:
+        if not found or found["State"]["Status"] != "running" or found["RestartCount"] > restarts:
             return f"The container {container} is {containers.state(found) if found else 'gone'}."
-        if containers.age(found) >= seconds:
+        if time.monotonic() >= end:
             return ""
         time.sleep(PAUSE)
 
@@ -91,6 +95,7 @@ def main():
             "probe": {"type": "dict", "required": True},
             "timeout": {"type": "float", "default": 30},
             "settle": {"type": "float", "default": 0},
+            "restarts": {"type": "int", "default": 0},
             "token": {"type": "str", "required": True, "no_log": False},
         },
         supports_check_mode=True,
@@ -102,7 +107,8 @@ def main():
         lock.check(Path(options["root"]), options["token"])
         changed = flip(Path(options["root"]), options["slot"])
         why = Probe(options["probe"]).until(options["slot"], options["timeout"])
-        why = why or settled(containers.name_of(options["name"], f"app-{options['slot']}"), options["settle"])
+        container = containers.name_of(options["name"], f"app-{options['slot']}")
+        why = why or settled(container, options["settle"], options["restarts"])
     except (lock.LockLostError, docker_cli.EngineError, OSError) as error:
         module.fail_json(msg=str(error))
     if why:

@@ -67,6 +67,10 @@ seconds:
   description: How long it took.
   returned: always
   type: float
+restarts:
+  description: How often the container was started anew.
+  returned: when it can serve
+  type: int
 status:
   description: Status of the answer through the network, 0 where it was not asked.
   returned: always
@@ -84,12 +88,12 @@ PAUSE = 0.1
 SMOKE_LINES = 30
 
 
-def complaint(container, path):
+def complaint(container, path, restarts):
     """Return why a container never gets healthy, "" where it may, None where it is."""
     found = containers.look(container)
     if not found:
         return "is gone"
-    if found["State"]["Status"] not in ("created", "running") or found["RestartCount"]:
+    if found["State"]["Status"] not in ("created", "running") or found["RestartCount"] > restarts:
         return f"is {containers.state(found)}"
     health = (found["State"].get("Health") or {}).get("Status", "none")
     if health in ("starting", "unhealthy") and (missing := without_path(found, path)):
@@ -140,13 +144,16 @@ def main():
 
     if module.check_mode:
         module.exit_json(changed=not options["running"], **told)
-    before = containers.look(container).get("Id", "")
+    before = containers.look(container)
     try:
         docker_cli.docker(
             "compose", "--progress", "quiet", "--project-directory", options["folder"], "up", "--detach", "--no-deps",
             *([] if options["running"] else ["--force-recreate"]), f"app-{options['slot']}",
         )  # fmt: skip
-        while (why := complaint(container, options["path"])) is not None:
+        found = containers.look(container)
+        # One that serves already may have been started anew long ago.
+        restarts = found.get("RestartCount", 0) if found.get("Id") == before.get("Id") else 0
+        while (why := complaint(container, options["path"], restarts)) is not None:
             if why or left() < 0:
                 module.fail_json(msg=f"The container {container} {why or 'is not healthy in time'}.", **told)
             time.sleep(PAUSE)
@@ -165,9 +172,9 @@ def main():
                 said = "\n".join(f"{output}\n{errors}".strip().splitlines()[-SMOKE_LINES:])
                 module.fail_json(msg=f"fastapi_smoke_command ended with {code}:\n{said}", **told)
     except docker_cli.EngineError as error:
-        module.fail_json(msg=f"The engine cannot be asked: {error}", **told)
+        module.fail_json(msg=f"The slot could not be started: {error}", **told)
     left()
-    module.exit_json(changed=containers.look(container).get("Id", "") != before, **told)
+    module.exit_json(changed=found.get("Id") != before.get("Id"), restarts=restarts, **told)
 
 
 if __name__ == "__main__":

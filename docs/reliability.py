@@ -1,0 +1,39 @@
+"""Write docs/reliability.md: each fault that a test provokes, what comes of it, and the figure of the last run of the tests."""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+TESTS = sorted((ROOT / "tests" / "faults").glob("test_*.py"))
+FIGURES = ROOT / ".cache" / "faults" / "figures.json"
+PAGE = ROOT / "docs" / "reliability.md"
+HEAD = """# Reliability
+
+What goes wrong in a deploy, provoked on a real server by the tests in `tests/faults`, and what comes of it. Where clients are
+named, they send GET and POST down connections that stay open, without a retry. `make faults` runs these tests and writes this
+page; `make test` runs them too.
+
+| fault, and what comes of it | test | last figure |
+| --- | --- | --- |
+"""
+
+
+def rows() -> list[str]:
+    figures = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
+    found = []
+    for file in TESTS:
+        for item in ast.parse(file.read_text()).body:
+            if isinstance(item, ast.FunctionDef) and item.name.startswith("test_"):
+                said = " ".join((ast.get_docstring(item) or "").split())
+                told = [text for name, text in figures.items() if name.partition("[")[0] == item.name]
+                found.append(f"| {said} | `{item.name}` | {'<br>'.join(told)} |")
+    return found
+
+
+if __name__ == "__main__":
+    PAGE.write_text(HEAD + "\n".join(rows()) + "\n")
+    sys.stdout.write(f"{PAGE.relative_to(ROOT)} has {len(rows())} faults.\n")

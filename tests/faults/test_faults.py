@@ -1,0 +1,399 @@
+"""What goes wrong in a deploy, provoked on a real server: the release that serves goes on serving, and the next run converges."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+APP = HERE / "app"
+UPDATES = 10
+KILLS = 20
+# Seconds; about as long as an update takes.
+KILL_WITHIN = 20
+SLOW = 10
+
+
+def source(folder: Path, files: dict[str, str]) -> str:
+    """Copy the application of the tests, with other files; return where it is."""
+    for file in APP.rglob("*"):
+        if file.is_file() and "__pycache__" not in file.parts:
+            copy = folder / file.relative_to(APP)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(file.read_bytes())
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    return str(folder)
+
+
+def migration(body: str, number: int = 2) -> str:
+    return (
+        f'"""Made by a test."""\n\nfrom alembic import op\n\nrevision = "a00000000000{number}"\n'
+        f'down_revision = "a00000000000{number - 1}"\n\n\ndef upgrade() -> None:\n    op.execute({body!r})\n'
+    )
+
+
+# --- Updates that nobody notices ---
+
+
+def test_ten_updates_under_load_fail_no_request(server, load, figure):
+    """Ten updates under load: no request fails, database and front door keep their containers."""
+    before = server.state()["containers"]
+    clients = load(connections=6, pause=0.05)
+    for _ in range(UPDATES):
+        server.deploy()
+    told = clients.stop()
+    after = server.state()["containers"]
+    assert told["failures"] == 0, told
+    assert told["requests"] >= 5000
+    assert {name: after[name] for name in ("fault-db-1", "fault-proxy-1")} == {
+        name: before[name] for name in ("fault-db-1", "fault-proxy-1")
+    }
+    server.is_clean()
+    figure(f"{UPDATES} updates, {told['requests']} requests, none failed; p50 {told['p50_ms']} ms, p99 {told['p99_ms']} ms")
+
+
+def test_slow_requests_and_a_websocket_outlive_the_flip(server, figure):
+    """Slow requests and a websocket in flight over the flip: the requests are answered, and the old slot's end closes the
+    websocket.
+    """
+    server.put(HERE / "slow_client.py")
+    run = server.start(lab_edition=server.next_edition())
+    run.wait_for("start | Ensure the release runs in its slot")
+    server.sh(f"rm -f /root/slow.json; nohup python3 /root/slow_client.py 8000 {SLOW} 5 /root/slow.json >/dev/null 2>&1 &")
+    assert run.wait() == 0, run.output[-3000:]
+    server.good = f"edition {server.editions}"
+    server.sh("until [ -e /root/slow.json ]; do sleep 0.2; done", timeout=60)
+    told = json.loads(server.sh("cat /root/slow.json"))
+    assert told["slow"] == [200] * 5, told
+    assert told["socket_closed_after_s"] > told["flip_seen_after_s"], told
+    assert told["socket_ended"] in ("close frame", "end of stream"), told
+    server.is_clean()
+    figure(f"5 requests of {SLOW} s answered over the flip; the websocket ended after {told['socket_closed_after_s']:.0f} s")
+
+
+# --- A release that cannot be made ---
+
+
+def test_a_dependency_that_does_not_exist(server, tmp_path):
+    """A dependency that does not exist: given up with the resolver's words, nothing changed."""
+    server.fails(
+        "build | Ensure the build succeeded",
+        "drydock-has-no-such-package was not found",
+        "serves as before",
+        fastapi_source=source(tmp_path, {"requirements.txt": "fastapi\nuvicorn[standard]\ndrydock-has-no-such-package\n"}),
+    )
+
+
+def test_a_build_that_fails(server, tmp_path):
+    """A build that fails: given up with the build's words, nothing changed."""
+    server.fails(
+        "build | Ensure the build succeeded",
+        "uvicorn[standard] is not among the dependencies",
+        fastapi_source=source(tmp_path, {"requirements.txt": "fastapi\n"}),
+    )
+
+
+def test_a_source_that_is_gone(server, tmp_path):
+    """The source is gone at the second run: refused before the host is touched."""
+    server.fails("fastapi_source is", "does not exist", fastapi_source=str(tmp_path / "gone"))
+
+
+# --- A release that does not serve ---
+
+
+@pytest.mark.parametrize(
+    ("fault", "step", "said"),
+    [
+        ("never ready", "start | Ensure the release runs", "Its health check said: HTTP/1.1 503"),
+        (
+            "ready for itself alone",
+            "start | Ensure the release runs",
+            "answers 500 instead of 200 to /readyz through the network",
+        ),
+        ("crash after 3 s", "activate | Ensure the front door sends", "started anew after it ended with 7"),
+        (
+            "wrong through the front door",
+            "activate | Ensure the front door sends",
+            "answers 500 instead of 200: the fault of the test",
+        ),
+    ],
+)
+def test_a_release_that_does_not_serve(server, load, fault, step, said, figure):
+    """A release that never gets healthy, is ready for itself alone, crashes after 3 s, or answers wrongly through the front
+    door: given up with its log, the old one serves on.
+    """
+    clients = load(connections=2, pause=0.05)
+    server.fails(f"was given up at: {step}", said, "serves as before", lab_fault=fault)
+    told = clients.stop()
+    figure(f"{told['failures']} of {told['requests']} requests failed")
+    if step.startswith("start"):
+        assert told["failures"] == 0, told
+
+
+# --- Migrations ---
+
+
+def test_a_migration_that_fails(server, tmp_path):
+    """A migration that fails: given up with its output, the database as it was."""
+    server.fails(
+        "migrate | Ensure the database's schema",
+        'relation "nothing" does not exist',
+        "the database's revision is as it was",
+        fastapi_source=source(tmp_path, {"migrations/versions/0002.py": migration("ALTER TABLE nothing ADD COLUMN a int")}),
+    )
+
+
+def test_a_migration_that_takes_too_long(server, tmp_path):
+    """A migration that takes too long: ended and rolled back, nothing left running."""
+    server.fails(
+        "migrate | Ensure the database's schema",
+        "took more than 4 s",
+        fastapi_source=source(tmp_path, {"migrations/versions/0002.py": migration("SELECT pg_sleep(60)")}),
+        fastapi_migrate_timeout=4,
+    )
+    assert server.sh("docker ps --quiet --filter label=com.docker.compose.oneoff=True") == ""
+
+
+def test_a_migration_is_ahead_of_a_release_that_is_given_up(server, tmp_path):
+    """A migration succeeds, and the release is given up: the message says that the database is ahead, the old release serves
+    on it.
+    """
+    server.fails(
+        "was given up at: start | Ensure the release runs",
+        "The database is ahead of what serves: at a000000000002, and a000000000001 was recorded",
+        fastapi_source=source(tmp_path, {"migrations/versions/0002.py": migration("ALTER TABLE written ADD COLUMN note text")}),
+        lab_fault="never ready",
+    )
+    # The way on from there: a release that knows the migration.
+    server.deploy(
+        fastapi_source=source(tmp_path, {"migrations/versions/0002.py": migration("ALTER TABLE written ADD COLUMN note text")})
+    )
+    assert json.loads(server.sh("cat /opt/fault/current/release.json"))["database_revision"] == "a000000000002"
+
+
+# --- Interrupted ---
+
+
+def test_killed_at_any_moment_the_next_run_converges(server, load, figure):
+    """The run is killed at 20 moments, clients asking: the next run converges, no request fails, nothing is left over."""
+    moments = random.Random(20).sample(  # noqa: S311 (the same moments in each run)
+        [number / 2 for number in range(1, 2 * KILL_WITHIN)], KILLS
+    )
+    clients = load(connections=3, pause=0.05)
+    taken_over = 0
+    for moment in sorted(moments):
+        run = server.start(lab_edition=server.next_edition())
+        time.sleep(moment)
+        if run.process.poll() is None:
+            run.kill()
+            after = server.run(lab_edition=(edition := server.next_edition()))
+            assert after.process.returncode == 0, f"after {moment} s: {after.output[-3000:]}"
+            taken_over += "is dead, was taken over" in after.output
+            server.good = edition
+        else:
+            server.good = f"edition {server.editions}"
+        server.is_clean()
+        assert server.edition() == server.good
+    told = clients.stop()
+    assert told["failures"] == 0, told
+    assert taken_over >= KILLS // 4
+    figure(f"{KILLS} kills, {taken_over} locks taken over, {told['requests']} requests, none failed")
+
+
+def test_an_interrupt_from_the_keyboard(server):
+    """An interrupt from the keyboard: the live slot serves on, the next run converges."""
+    before = server.state()
+    run = server.start(lab_edition=server.next_edition())
+    run.wait_for("start | Ensure the release runs in its slot")
+    os.killpg(run.process.pid, signal.SIGINT)
+    run.wait()
+    assert server.state()["live"] == before["live"]
+    server.converges()
+
+
+# --- The lock ---
+
+
+def test_two_deploys_at_once_are_one_after_the_other(server):
+    """Two deploys at once: the second waits for the first."""
+    first = server.start(lab_edition=(one := server.next_edition()))
+    first.wait_for("lock | Ensure nobody else changes the stack")
+    first.wait_for("release | Ensure the release is on the host")
+    second = server.start(lab_edition=(two := server.next_edition()))
+    second.wait_for("is being changed by")
+    assert first.wait() == 0, first.output[-3000:]
+    assert one != two
+    assert second.wait() == 0, second.output[-3000:]
+    server.good = two
+    assert server.edition() == two
+    server.is_clean()
+
+
+def test_a_lock_whose_holder_lives_is_waited_for_and_its_holder_named(server):
+    """A lock whose holder lives: waited for, then refused, with its name."""
+    held = json.dumps({"token": "t", "owner": "ann@laptop", "pid": 4711, "release": "abcabcabcabc", "controller": "another"})
+    now = time.time()
+    lock = json.dumps({**json.loads(held), "since": now, "expires": now + 600})
+    server.sh(f"cat > /opt/fault/lock <<'EOF'\n{lock}\nEOF")
+    server.fails("is being changed by ann@laptop, process 4711", "fastapi_lock_wait, 3 s, is over", fastapi_lock_wait=3)
+    server.sh("rm /opt/fault/lock")
+
+
+def test_a_lock_whose_lease_is_over_is_taken_over(server):
+    """A lock whose lease is over: taken over, and said so."""
+    held = {"token": "t", "owner": "ann@laptop", "pid": 4711, "release": "abcabcabcabc", "controller": "another"}
+    server.sh(f"cat > /opt/fault/lock <<'EOF'\n{json.dumps({**held, 'since': 0, 'expires': time.time() - 1})}\nEOF")
+    run = server.deploy()
+    assert "The lock of ann@laptop, whose run with the release abcabcabcabc is dead, was taken over." in run.output
+    server.is_clean()
+
+
+# --- The server ---
+
+
+def test_a_reboot_during_an_update(server):
+    """The server is rebooted during an update: it serves again by itself, the next run converges."""
+    run = server.start(lab_edition=server.next_edition())
+    run.wait_for("start | Ensure the release runs in its slot")
+    subprocess.run(["docker", "restart", server.name], check=True, capture_output=True, timeout=120)
+    run.wait()
+    server.wait_until_serving()
+    server.converges()
+
+
+def test_the_engine_is_restarted(server):
+    """The engine is restarted: serving, nothing lost."""
+    server.sh("systemctl restart docker")
+    server.wait_until_serving()
+    server.is_clean()
+
+
+@pytest.mark.parametrize("service", ["app", "db", "proxy"])
+def test_a_process_is_killed(server, service):
+    """The process of application, database or front door is killed: serving again by itself, nothing lost."""
+    live = server.state()["live"]
+    written = "docker exec fault-db-1 sh -c 'psql -qAtU fault -d fault -c \"SELECT count(*) FROM written\"'"
+    before = server.sh(written)
+    container = f"fault-{service}-1" if service != "app" else f"fault-app-{live}-1"
+    server.sh(f"kill -9 $(docker inspect --format '{{{{.State.Pid}}}}' {container})")
+    server.wait_until_serving()
+    assert server.sh(written) == before
+    server.is_clean()
+    server.converges()
+
+
+def test_the_network_of_the_application_is_disconnected(server):
+    """The application's network is disconnected: the next run mends it."""
+    live = server.state()["live"]
+    server.sh(f"docker network disconnect fault_front fault-app-{live}-1")
+    server.converges()
+
+
+def test_the_port_is_taken_meanwhile(server):
+    """The port is taken by somebody else: refused by name."""
+    server.sh("docker stop fault-proxy-1")
+    server.sh("systemd-run --quiet --unit squatter python3 -m http.server --bind 127.0.0.1 8000")
+    try:
+        run = server.run(lab_edition=server.next_edition())
+        assert run.process.returncode != 0
+        assert "8000 is taken by python3 (pid " in run.output
+    finally:
+        server.sh("systemctl stop squatter")
+    server.converges()
+
+
+def test_the_disk_is_full_while_the_release_is_brought(server, tmp_path):
+    """The disk is full while the release is brought: given up, nothing changed."""
+    releases = "/opt/fault/releases"
+    server.sh(f"mount --bind {releases} /mnt && mount -t tmpfs -o size=400k none {releases} && cp -a /mnt/. {releases}/")
+    try:
+        files = {"large.py": "# " + "x" * 400_000}
+        server.fails("release | Ensure the release is on the host", "No space left", fastapi_source=source(tmp_path, files))
+    finally:
+        server.sh(f"umount {releases} && umount /mnt")
+    server.converges()
+
+
+def test_the_disk_is_full_while_the_image_is_built(server, tmp_path):
+    """The disk is full while the image is built: given up, nothing changed."""
+    free = int(server.sh("df --output=avail --block-size=1 /var/lib/docker | tail -1"))
+    server.sh(f"fallocate --length {free - 10_000_000} /var/lib/docker/filler")
+    try:
+        files = {"requirements.txt": (APP / "requirements.txt").read_text() + "numpy\n"}
+        server.fails(
+            "build | Ensure the build succeeded",
+            "No space left",
+            fastapi_source=source(tmp_path, files),
+            fastapi_disk_required=0,
+        )
+    finally:
+        server.sh("rm /var/lib/docker/filler")
+    server.converges()
+
+
+# --- A way back ---
+
+
+def test_a_rollback_under_load(server, load, figure):
+    """A rollback under load: no request fails."""
+    server.deploy()
+    earlier = server.good
+    server.deploy()
+    clients = load(connections=4, pause=0.02)
+    run = server.run("rollback")
+    assert run.process.returncode == 0, run.output[-3000:]
+    told = clients.stop()
+    assert told["failures"] == 0, told
+    assert server.edition() == earlier
+    server.good = earlier
+    server.is_clean()
+    figure(f"{told['requests']} requests, none failed")
+
+
+def test_a_rollback_over_a_migration_is_refused(server, tmp_path):
+    """A rollback over a migration: refused with both revisions, done when told to."""
+    before = json.loads(server.sh("cat /opt/fault/current/release.json"))["id"]
+    files = {f"migrations/versions/000{number}.py": migration("SELECT 1", number) for number in (2, 3)}
+    server.deploy(fastapi_source=source(tmp_path, files))
+    state = server.state()
+    run = server.run("rollback", fastapi_release=before)
+    assert run.process.returncode != 0
+    assert f"The database is at revision a000000000003, which the release {before} does not know" in run.output
+    server.is_as_before(state)
+    run = server.run("rollback", fastapi_release=before, fastapi_rollback_ignore_migrations=True)
+    assert run.process.returncode == 0, run.output[-3000:]
+    assert json.loads(server.sh("cat /opt/fault/current/release.json"))["id"] == before
+    server.sh("docker exec fault-db-1 psql -qU fault -d fault -c \"UPDATE alembic_version SET version_num = 'a000000000002'\"")
+
+
+def test_a_rollback_to_a_release_whose_image_is_gone(server, tmp_path):
+    """A rollback to a release whose image is gone: built again from its own folder."""
+    files = {"migrations/versions/0002.py": migration("SELECT 1")}
+    server.deploy(fastapi_source=source(tmp_path / "one", {**files, "marker.py": "ONE = 1\n"}))
+    earlier, image = server.good, json.loads(server.sh("cat /opt/fault/current/release.json"))["image"]
+    server.deploy(fastapi_source=source(tmp_path / "two", {**files, "marker.py": "TWO = 2\n"}))
+    server.sh(f"docker image rm {image}")
+    run = server.run("rollback")
+    assert run.process.returncode == 0, run.output[-3000:]
+    assert server.edition() == earlier
+    server.good = earlier
+
+
+def test_of_many_releases_three_are_kept(server):
+    """Many releases: three are kept, with their images, and nothing else."""
+    for _ in range(4):
+        server.deploy()
+    releases = server.state()["releases"]
+    assert len(releases) == 3
+    images = server.sh("docker image ls --filter label=drydock.stack=fault --format '{{.Repository}}:{{.Tag}}'").split()
+    used = {json.loads(server.sh(f"cat /opt/fault/releases/{name}/release.json"))["image"] for name in releases}
+    assert set(images) == used
+    server.is_clean()

@@ -5,12 +5,16 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from ansible_collections.drydock.stack.plugins.module_utils import docker_cli
 
 LOG_LINES = 30
 HEALTH_CHECKS = 3
+PAUSE = 0.2
+# Seconds after a flip within which a request that has chosen its slot reaches it.
+LEAST = 0.3
 
 
 def name_of(stack: str, service: str) -> str:
@@ -51,11 +55,27 @@ def state(found: dict[str, Any]) -> str:
     """Say in words how a container is."""
     told = found["State"]
     if told["Status"] == "running" and found["RestartCount"]:
-        return f"running again, {found['RestartCount']} times started anew after it ended with {told['ExitCode']}"
+        return f"running again; it has ended, and was started anew, {found['RestartCount']} times"
     if told["Status"] in ("exited", "dead", "restarting"):
         killed = ", killed for want of memory" if told["OOMKilled"] else ""
         return f"{told['Status']} with {told['ExitCode']}{killed}"
     return told["Status"]
+
+
+def drain(stack: str, service: str, seconds: float) -> tuple[float, int]:
+    """Wait until a service that is no longer live has answered its requests; return the seconds and how many are left.
+
+    A request that has chosen its slot just before the flip is given a moment to reach it.
+    """
+    began = time.monotonic()
+    time.sleep(LEAST)
+    while True:
+        busy = in_flight(stack, service)
+        waited = time.monotonic() - began
+        # A front door that does not say is given the whole time.
+        if busy == 0 or waited > seconds:
+            return round(waited, 1), busy or 0
+        time.sleep(PAUSE)
 
 
 def in_flight(stack: str, service: str) -> int | None:

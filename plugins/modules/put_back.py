@@ -73,6 +73,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.drydock.stack.plugins.module_utils import containers, docker_cli, lock, postgres
 from ansible_collections.drydock.stack.plugins.module_utils import release as releases
 
+# Seconds for the requests of a slot that was live for a moment.
+DRAIN_TIMEOUT = 10
+
 
 def compose(folder, *arguments):
     return docker_cli.docker("compose", "--progress", "quiet", "--project-directory", str(folder), *arguments)
@@ -121,6 +124,9 @@ def new_slot(name, root, plan, host):
         for slot in releases.SLOTS:
             (root / "proxy" / "live" / slot).unlink(missing_ok=True)
     elif release_in(host, plan["slot"]) != host["current"]:
+        # Where it was live for a moment, it has requests to answer.
+        containers.drain(name, f"app-{plan['slot']}", DRAIN_TIMEOUT)
+        docker_cli.docker("stop", containers.name_of(name, f"app-{plan['slot']}"), check=False)
         docker_cli.docker("rm", "--force", containers.name_of(name, f"app-{plan['slot']}"), check=False)
 
 

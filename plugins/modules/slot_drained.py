@@ -71,24 +71,8 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.drydock.stack.plugins.module_utils import containers, docker_cli, lock
 
-PAUSE = 0.2
-# Seconds after the flip within which a request that has chosen its slot reaches it.
-LEAST = 0.3
 # Above the graceful time-out of the application, and the stop grace period of compose.yaml.
 GRACE = 30
-
-
-def drain(stack, service, timeout):
-    """Wait for the requests in flight to a service; return the seconds and how many are left."""
-    began = time.monotonic()
-    time.sleep(LEAST)
-    while True:
-        busy = containers.in_flight(stack, service)
-        seconds = time.monotonic() - began
-        # A front door that does not say is given the whole time.
-        if busy == 0 or seconds > timeout:
-            return round(seconds, 1), busy or 0
-        time.sleep(PAUSE)
 
 
 def left_over(stack):
@@ -125,7 +109,7 @@ def main():
         for container in old:
             if containers.look(container)["State"]["Status"] == "running":
                 service = container.removeprefix(f"{name}-").rpartition("-")[0]
-                told["seconds"], told["cut_off"] = drain(name, service, timeout)
+                told["seconds"], told["cut_off"] = containers.drain(name, service, timeout)
                 docker_cli.docker("stop", "--time", str(GRACE), container)
         if told["removed"]:
             docker_cli.docker("rm", "--force", *told["removed"])

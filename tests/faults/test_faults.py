@@ -118,7 +118,7 @@ def test_a_source_that_is_gone(server, tmp_path):
             "start | Ensure the release runs",
             "answers 500 instead of 200 to /readyz through the network",
         ),
-        ("crash after 3 s", "activate | Ensure the front door sends", "started anew after it ended with 7"),
+        ("crash after 3 s", "activate | Ensure the front door sends", "it has ended, and was started anew"),
         (
             "wrong through the front door",
             "activate | Ensure the front door sends",

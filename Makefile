@@ -11,6 +11,8 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 INVENTORY ?= inventory/local
 # Where the lab publishes its registry: molecule/lab/vars.yml.
 LAB_REGISTRY := 127.0.0.1:5055
+# Two tests at a time: a deploy waits about as long as it computes.
+PARALLEL := --numprocesses 2 --dist loadgroup
 ANSIBLE_PLAYBOOK := $(BIN)/ansible-playbook -i $(INVENTORY) $(if $(SUDO),$(shell sudo -n true 2>/dev/null || echo --ask-become-pass))
 
 # NAME=shop SOURCE=../shop APP=shop.main:app PORT=8001 READINESS=/health: the variables that `make deploy` takes from the command line.
@@ -72,7 +74,7 @@ docs: $(BIN)/pytest ## Write the variables into README.md
 
 .PHONY: check
 check: $(BIN)/pytest venv ## Lint, unit and contract tests; needs no engine
-	$(BIN)/pytest tests/lint tests/unit tests/contract files/sample_app/tests/test_without_database.py
+	$(BIN)/pytest $(PARALLEL) tests/lint tests/unit tests/contract files/sample_app/tests/test_without_database.py
 
 .PHONY: faults
 faults: $(BIN)/pytest venv ## The tests of faults alone, and docs/reliability.md with their figures
@@ -81,4 +83,4 @@ faults: $(BIN)/pytest venv ## The tests of faults alone, and docs/reliability.md
 
 .PHONY: test
 test: $(BIN)/pytest venv ## Everything: make check, then every scenario on servers of the lab
-	$(SUDO) env TEST_POSTGRES_IMAGE=$(LAB_REGISTRY)/library/postgres:17-trixie $(BIN)/pytest tests files/sample_app/tests
+	$(SUDO) env TEST_POSTGRES_IMAGE=$(LAB_REGISTRY)/library/postgres:17-trixie $(BIN)/pytest $(PARALLEL) tests files/sample_app/tests

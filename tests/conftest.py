@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -60,17 +62,39 @@ def stop(process: subprocess.Popen[bytes]) -> None:
             continue
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together, in one of the processes that pytest-xdist starts, the tests that share a server or an engine."""
+    for item in items:
+        place = item.path.relative_to(ROOT).parts[:2]
+        if place not in (("tests", "unit"), ("tests", "lint"), ("tests", "scenarios")):
+            item.add_marker(pytest.mark.xdist_group("/".join(place)))
+
+
 @pytest.fixture(scope="session")
 def say(pytestconfig: pytest.Config) -> Callable[[str], None]:
-    """Print a line that is seen while the tests run, whatever pytest captures."""
+    """Print a line that is seen while the tests run, whatever pytest captures; also from a process of pytest-xdist."""
     capture = pytestconfig.pluginmanager.getplugin("capturemanager")
 
     def line(text: str) -> None:
+        if hasattr(pytestconfig, "workerinput"):
+            with Path(f"/proc/{os.getppid()}/fd/1").open("a") as output:
+                output.write(f"\n{text}")
+            return
         with capture.global_and_fixture_disabled():
             sys.stdout.write(f"\n{text}")
             sys.stdout.flush()
 
     return line
+
+
+@contextmanager
+def one_at_a_time(name: str) -> Iterator[None]:
+    """Keep the other processes of pytest-xdist from making the same thing meanwhile."""
+    file = ROOT / ".cache" / f"{name}.lock"
+    file.parent.mkdir(exist_ok=True)
+    with file.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -110,5 +134,6 @@ def run(say: Callable[[str], None]) -> Run:
 @pytest.fixture(scope="session")
 def lab(run: Run) -> None:
     """The server images, the registry and the base images; quick where they are there already."""
-    # From Debian packages alone, on a slow machine.
-    run("lab", ["ansible-playbook", "-i", "localhost,", "molecule/lab/lab.yml"], "lab.log", timeout=1800)
+    with one_at_a_time("lab"):
+        # From Debian packages alone, on a slow machine.
+        run("lab", ["ansible-playbook", "-i", "localhost,", "molecule/lab/lab.yml"], "lab.log", timeout=1800)

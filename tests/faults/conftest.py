@@ -124,6 +124,11 @@ class Server:
         self.is_as_before(before)
         return run
 
+    def migrates_down(self, statement: str = "") -> None:
+        """Take the database back to the first migration, as an operator would by hand, for the tests that follow."""
+        back = f"{statement}; UPDATE alembic_version SET version_num = 'a000000000001'"
+        self.sh(f'docker exec fault-db-1 psql -qU fault -d fault -c "{back}"')
+
     # --- What is read from it ---
 
     def edition(self) -> str:

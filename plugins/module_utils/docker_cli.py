@@ -40,11 +40,11 @@ def inspect(*arguments):
 
 
 def info():
-    """Return versions, folder, processors and memory in bytes of the engine; raise EngineError where none answers."""
+    """Return versions, folder, platform, processors and memory in bytes of the engine; raise EngineError where none answers."""
     found = engine.look()
     if found["state"] != "running":
         raise EngineError(found["reason"] or f"it is {found['state']}")
-    kept = {key: found[key] for key in ("compose", "buildx", "root", "processors", "memory")}
+    kept = {key: found[key] for key in ("compose", "buildx", "root", "platform", "processors", "memory")}
     return {"server": found["version"], **kept}
 
 

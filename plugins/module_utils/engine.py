@@ -115,6 +115,7 @@ def look() -> dict[str, Any]:
         "client": client or "",
         "client_code": code,
         "root": info.get("DockerRootDir") or "",
+        "platform": f"{info.get('OSType')}/{info.get('Architecture')}" if info.get("ServerVersion") else "",
         "processors": info.get("NCPU") or 0,
         "memory": info.get("MemTotal") or 0,
         "daemon": daemon or "",

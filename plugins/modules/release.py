@@ -65,6 +65,10 @@ migrates:
   description: Whether there may be migrations to run.
   returned: always
   type: bool
+has_image:
+  description: Whether the host has the release's image.
+  returned: always
+  type: bool
 steps:
   description: What is going to be done, one line each.
   returned: always
@@ -219,7 +223,15 @@ def main():
     except OSError as error:
         module.fail_json(msg=f"The release cannot be put into {folder}: {error.strerror or error}")
     changed = archive is not None or (module.check_mode and bool(steps))
-    module.exit_json(changed=changed, hashes=found, steps=steps, revision=revision, migrates=migrations != "none", diff=shown)
+    module.exit_json(
+        changed=changed,
+        hashes=found,
+        steps=steps,
+        revision=revision,
+        migrates=migrations != "none",
+        has_image=has_image,
+        diff=shown,
+    )
 
 
 if __name__ == "__main__":

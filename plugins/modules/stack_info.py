@@ -50,7 +50,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 engine:
-  description: Versions C(server), C(compose), C(buildx); C(root) folder; C(processors); C(memory) in bytes; C(problem) or "".
+  description:
+    - Versions C(server), C(compose), C(buildx); C(root) folder; C(platform); C(processors); C(memory) in bytes; C(problem) or "".
   returned: always
   type: dict
 releases:
@@ -146,7 +147,15 @@ from ansible_collections.drydock.stack.plugins.module_utils.release import SLOTS
 
 # Seconds for the front door's answer; one that takes longer is looked into by the steps of a deploy.
 ANSWER_TIMEOUT = 5
-NO_ENGINE = {"server": "", "compose": "", "buildx": "", "root": "", "processors": os.cpu_count() or 1, "memory": 0}
+NO_ENGINE = {
+    "server": "",
+    "compose": "",
+    "buildx": "",
+    "root": "",
+    "platform": "",
+    "processors": os.cpu_count() or 1,
+    "memory": 0,
+}
 # Where the front door's network is made: sixteen addresses each, clear of what Docker hands out first.
 FRONT_POOLS = [ipaddress.ip_network(pool) for pool in ("172.30.0.0/16", "10.217.0.0/16", "192.168.232.0/21")]
 

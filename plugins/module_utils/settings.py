@@ -337,6 +337,13 @@ def _image(value: str) -> str | None:
     return None if IMAGE.fullmatch(value) else "use an image's reference in lower case, such as python:3.13-slim-trixie."
 
 
+def _registry(value: str) -> str | None:
+    # A name without a dot, a port or localhost is a path of Docker Hub's, which nobody means to publish to.
+    if IMAGE.fullmatch(f"{value}/name") and re.match(r"localhost(/|$)|[^/]*[.:]", value):
+        return None
+    return "use a registry with or without a path, and without scheme and tag, such as registry.example.com:5000/team."
+
+
 def _postgres_image(value: str) -> str | None:
     try:
         postgres_major(value)
@@ -496,6 +503,7 @@ RULES: dict[str, Rule] = {
     "fastapi_image_include": _list(_pattern),
     "fastapi_build_secrets": _build_secrets,
     "fastapi_build_ca_bundle": _text(_ca_bundle, empty=True),
+    "fastapi_registry": _text(_registry, empty=True),
     "fastapi_app_memory_limit": _MEMORY,
     "fastapi_app_cpu_limit": _CPUS,
     "fastapi_database_memory_limit": _MEMORY,

@@ -33,6 +33,7 @@ BODY = "use a number above 0 and a unit, such as 10MB or 512KiB."
 MEMORY = 'use a number and a unit, at least 6m, such as 512m or 2g, or "" for no limit.'
 CPUS = 'use a number of processors from 0.01 on, such as 1.5, or "" for no limit.'
 POSTGRES = "use a tag that begins with a major version, 13 to 18, such as postgres:17."
+REGISTRY = "use a registry with or without a path, and without scheme and tag, such as registry.example.com:5000/team."
 IMAGE = "use an image's reference in lower case, such as python:3.13-slim-trixie."
 IDENTIFIER = "use up to 63 letters, digits, '_' and inner hyphens."
 PACKAGES = "use names of Debian packages, such as libpq5."
@@ -142,6 +143,10 @@ BAD: list[tuple[str, Any, str]] = [
     ("fastapi_dockerfile", "a\nb", ONE_LINE),
     ("fastapi_templates", "", "give some text, or leave the line out."),
     *(("fastapi_python_image", image, IMAGE) for image in ("Python:3.13", "python 3", "", "python:", "python@sha256:abc", "-a")),
+    *(
+        ("fastapi_registry", registry, REGISTRY)
+        for registry in ("https://reg.example", "team", "reg.example/", "reg.example/a:1", "Reg.example/A", "a b:1")
+    ),
     ("fastapi_caddy_image", "caddy:2\n", IMAGE),
     *(("fastapi_postgres_image", image, POSTGRES) for image in ("postgres", "postgres:latest", "postgres:12", "postgres:19")),
     *(
@@ -257,6 +262,7 @@ GOOD: list[dict[str, Any]] = [
     {"fastapi_extra_requirements": ["uvicorn[standard]>=0.30", "a @ https://files.example/a.whl"]},
     {"fastapi_image_exclude": ["docs", "**/*.md"], "fastapi_image_include": ["docs/keep.md"]},
     {"fastapi_build_secrets": {"netrc": "machine x\npassword y\n", "uv.toml": "x", "pip.conf": "y"}},
+    *({"fastapi_registry": registry} for registry in ("", "registry.example.com", "reg:5000/a/b", "localhost/team")),
     {"fastapi_build_ca_bundle": ""},
     {"fastapi_status_format": "json", "fastapi_remove_data": "app"},
 ]

@@ -22,7 +22,12 @@ VARIABLES = \
 	$(if $(APP),-e "fastapi_app='$(APP)'") \
 	$(if $(PORT),-e "fastapi_port=$(PORT)") \
 	$(if $(READINESS),-e "fastapi_readiness_path='$(READINESS)'") \
-	$(if $(RELEASE),-e "fastapi_release='$(RELEASE)'")
+	$(if $(RELEASE),-e "fastapi_release='$(RELEASE)'") \
+	$(if $(ON),-e '{"fastapi_maintenance_enabled": $(ON)}') \
+	$(if $(PAGE),-e "fastapi_maintenance_page='$(PAGE)'") \
+	$(if $(FILE),-e "fastapi_status_file='$(FILE)'") \
+	$(if $(SERVICE),-e "fastapi_logs_service='$(SERVICE)'") \
+	$(if $(LAST),-e "fastapi_logs_lines=$(LAST)")
 
 .PHONY: help
 help: ## Show this list
@@ -61,8 +66,17 @@ rollback: venv ## Take a stack back to the release before: make rollback NAME=sh
 	$(ANSIBLE_PLAYBOOK) playbooks/rollback.yml $(VARIABLES)
 
 .PHONY: status
-status: venv ## Show what runs: make status NAME=shop
+status: venv ## Show what runs: make status NAME=shop FILE=status.json
 	$(ANSIBLE_PLAYBOOK) playbooks/status.yml $(VARIABLES)
+
+.PHONY: maintenance
+maintenance: venv ## Close or open the front door: make maintenance NAME=shop ON=true PAGE=../shop/maintenance.html
+	@[[ "$(ON)" =~ ^(true|false)$$ ]] || { echo "ON is '$(ON)'; use ON=true to close the front door, ON=false to open it." >&2; exit 1; }
+	$(ANSIBLE_PLAYBOOK) playbooks/maintenance.yml $(VARIABLES)
+
+.PHONY: logs
+logs: venv ## Show the end of a log: make logs NAME=shop SERVICE=db LAST=200
+	$(ANSIBLE_PLAYBOOK) playbooks/logs.yml $(VARIABLES)
 
 .PHONY: remove
 remove: venv ## Take a stack away, its data stays: make remove NAME=shop

@@ -15,13 +15,17 @@ TEMPLATES = ("Dockerfile.j2", "dockerignore.j2", "compose.yaml.j2", "env.j2", "C
 class ActionModule(ActionBase):
     """Refuse settings that make no sense, all at once; documented in plugins/modules/validate.py."""
 
-    _VALID_ARGS = frozenset()
+    _VALID_ARGS = frozenset({"only"})
     _requires_connection = False
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
         settings = Settings(self._templar, task_vars)
-        found = problems(settings) or missing_files(settings)
+        only = self._task.args.get("only")
+        if only is None:
+            found = problems(settings) or missing_files(settings)
+        else:
+            found = problems({name: settings[name] for name in only if name in settings})
         if found:
             raise AnsibleActionFail("\n".join(found))
         return {"changed": False}

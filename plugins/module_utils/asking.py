@@ -9,18 +9,26 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.parsing.convert_bool import boolean
+from ansible_collections.drydock.stack.plugins.module_utils import maintenance
 
 SHOWN = 400
 PAUSE = 0.1
 
 
 def ask(
-    address: str, port: int, host: str = "", path: str = "/", tls: bool = False, timeout: float = 30
+    address: str,
+    port: int,
+    host: str = "",
+    path: str = "/",
+    tls: bool = False,
+    timeout: float = 30,
+    headers: Mapping[str, str] | None = None,
 ) -> tuple[int, str, Mapping[str, str]]:
-    """Send a GET request; return status, the first 400 characters and the headers of the answer.
+    """Send a GET request with the ``headers``; return status, the first 400 characters and the headers of the answer.
 
     Where there is none the status is 0 and the text says why. ``host`` is asked for in the request and in the TLS handshake,
     the address where it is "". The certificate is not checked, as it may be on its way, or the front door's own.
@@ -33,7 +41,7 @@ def ask(
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
             connection.sock = context.wrap_socket(connection.sock, server_hostname=host or address)
-        connection.request("GET", path, headers={"Connection": "close", **({"Host": host} if host else {})})
+        connection.request("GET", path, headers={"Connection": "close", **({"Host": host} if host else {}), **(headers or {})})
         answer = connection.getresponse()
         return answer.status, answer.read(SHOWN).decode("utf-8", "replace"), answer.headers
     except (OSError, http.client.HTTPException) as error:
@@ -43,9 +51,13 @@ def ask(
 
 
 class Probe:
-    """How a front door is asked: address, port, host, path and tls as for `ask`, and the header of the slot, "" for none."""
+    """How a front door is asked: address, port, host, path and tls as for `ask`, and the header of the slot, "" for none.
 
-    def __init__(self, options: Mapping[str, Any]) -> None:
+    ``root`` is the stack's folder, whose secret leads through maintenance; without it the door is asked as strangers do.
+    """
+
+    def __init__(self, options: Mapping[str, Any], root: Path | None = None) -> None:
+        self.root = root
         self.options = {**options, "port": int(options["port"]), "tls": boolean(options["tls"])}
         self.header = self.options.pop("header")
 
@@ -56,7 +68,9 @@ class Probe:
 
     def once(self, timeout: float) -> tuple[int, str, str]:
         """Return status, slot and text of one answer; the slot is "" where none is named."""
-        status, said, headers = ask(**self.options, timeout=timeout)
+        # Read each time: maintenance may begin meanwhile.
+        bypass = maintenance.headers(self.root) if self.root else {}
+        status, said, headers = ask(**self.options, timeout=timeout, headers=bypass)
         return status, headers.get(self.header, "") if self.header else "", said
 
     def until(self, slot: str, timeout: float) -> str:

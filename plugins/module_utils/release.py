@@ -30,7 +30,18 @@ POSTGRES_UID = 999
 
 SLOTS = ("blue", "green")
 
-FOLDERS = {"": 0o750, "releases": 0o750, "proxy": 0o755, "proxy/live": 0o755, "secrets": 0o700, "backups": 0o700}
+FOLDERS = {
+    "": 0o750,
+    "releases": 0o750,
+    "proxy": 0o755,
+    "proxy/live": 0o755,
+    "proxy/maintenance": 0o755,
+    "proxy/maintenance/retry_after": 0o755,
+    # The names in it are secret, and cannot be listed.
+    "proxy/bypass": 0o711,
+    "secrets": 0o700,
+    "backups": 0o700,
+}
 
 
 def make_folders(root: Path) -> None:
@@ -101,10 +112,20 @@ def flip(root: Path, slot: str) -> bool:
         others[0].rename(own)
     else:
         own.touch(mode=0o644)
+    sync_folder(folder)
+    return True
+
+
+def live(root: Path) -> list[str]:
+    """Return the slots that have their file in live/; the front door takes the last one, and the first where there is none."""
+    return [slot for slot in SLOTS if (root / "proxy" / "live" / slot).exists()]
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in the folder reach the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     os.fsync(descriptor)
     os.close(descriptor)
-    return True
 
 
 def recorded(folder: Path) -> dict[str, Any]:

@@ -452,6 +452,22 @@ def _env(name: str, value: Any) -> Iterator[str]:
             yield f"{name}.{variable} changes what Compose does, which reads .env as well; use another name."
 
 
+def _command(name: str, value: Any) -> Iterator[str]:
+    # A script among it may have many lines.
+    words = [word.replace("\n", " ") if isinstance(word, str) else word for word in value] if isinstance(value, list) else value
+    yield from _list(lambda value: None)(name, words)
+    if words == []:
+        yield f"{name} is empty; give a command as a list, such as [python, --version]."
+
+
+def _query(name: str, value: Any) -> Iterator[str]:
+    # May have many lines, which are not shown.
+    if not isinstance(value, str):
+        yield f"{name} is {kind(value)}; use text: put it between quotes."
+    elif not value.strip() or "\0" in value:
+        yield f"{name} is empty or holds a NUL character; give SQL, such as 'SELECT version()'."
+
+
 _SECONDS = _number(1, 86400)
 _MEMORY = _text(_memory, empty=True)
 _CPUS = _decimal(0.01, 'use a number of processors from 0.01 on, such as 1.5, or "" for no limit.', empty=True)
@@ -519,6 +535,14 @@ RULES: dict[str, Rule] = {
     "fastapi_release": _text(_matches(re.compile("[0-9a-f]{12}"), "use the id of a release, as status lists it.")),
     "fastapi_rollback_ignore_migrations": _boolean,
     "fastapi_status_format": _choice("table", "json"),
+    "fastapi_status_file": _text(lambda value: None, empty=True),
+    "fastapi_maintenance_enabled": _boolean,
+    "fastapi_maintenance_page": _text(lambda value: None, empty=True),
+    "fastapi_maintenance_retry_after": _SECONDS,
+    "fastapi_logs_service": _choice("app", "db", "proxy"),
+    "fastapi_logs_lines": _number(1, 10000),
+    "fastapi_exec_command": _command,
+    "fastapi_psql_query": _query,
     "fastapi_remove_data": _text(lambda value: None, empty=True),
 }
 

@@ -106,7 +106,7 @@ def main():
     try:
         lock.check(Path(options["root"]), options["token"])
         changed = flip(Path(options["root"]), options["slot"])
-        why = Probe(options["probe"]).until(options["slot"], options["timeout"])
+        why = Probe(options["probe"], Path(options["root"])).until(options["slot"], options["timeout"])
         container = containers.name_of(options["name"], f"app-{options['slot']}")
         why = why or settled(container, options["settle"], options["restarts"])
     except (lock.LockLostError, docker_cli.EngineError, OSError) as error:

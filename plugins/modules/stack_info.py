@@ -70,6 +70,10 @@ last_run:
   description: The record of the last run that changed the stack, or {}.
   returned: always
   type: dict
+maintenance:
+  description: When the front door was closed for maintenance, in UTC, or "".
+  returned: always
+  type: str
 current:
   description: Id of the release that C(current) points to, or "".
   returned: always
@@ -140,10 +144,10 @@ import zlib
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import docker_cli, lock
+from ansible_collections.drydock.stack.plugins.module_utils import docker_cli, lock, maintenance
 from ansible_collections.drydock.stack.plugins.module_utils.asking import Probe
 from ansible_collections.drydock.stack.plugins.module_utils.ports import holder
-from ansible_collections.drydock.stack.plugins.module_utils.release import SLOTS, filled, recorded
+from ansible_collections.drydock.stack.plugins.module_utils.release import filled, live, recorded
 
 # Seconds for the front door's answer; one that takes longer is looked into by the steps of a deploy.
 ANSWER_TIMEOUT = 5
@@ -169,11 +173,6 @@ def releases(root):
 def current(root):
     link = root / "current"
     return link.resolve().name if link.is_symlink() and link.exists() else ""
-
-
-def live(root):
-    """Return the slots that have their file in live/; the front door takes the last one, and the first where there is none."""
-    return [slot for slot in SLOTS if (root / "proxy" / "live" / slot).exists()]
 
 
 def intact(root):
@@ -290,8 +289,8 @@ def images(references):
     }
 
 
-def answer(probe):
-    status, slot, _ = Probe(probe).once(ANSWER_TIMEOUT) if probe else (0, "", "")
+def answer(probe, root):
+    status, slot, _ = Probe(probe, root).once(ANSWER_TIMEOUT) if probe else (0, "", "")
     return {"status": status, "slot": slot}
 
 
@@ -327,7 +326,7 @@ def read(parameters):
             expected=lambda: expected_hashes(root),
             volume=lambda: volume(f"{name}_postgres_data"),
             front=lambda: front(name),
-            answer=lambda: answer(parameters["probe"]),
+            answer=lambda: answer(parameters["probe"], root),
         )
     except (docker_cli.EngineError, json.JSONDecodeError) as error:
         result["engine"]["problem"] = str(error)
@@ -349,6 +348,7 @@ def read(parameters):
         live=(live(root) or [""])[-1],
         intact=intact(root),
         lock=lock.read(root),
+        maintenance=maintenance.since(root),
         last_run=lock.read(root, lock.LAST_RUN),
         password=password(root, parameters["database_password"]),
         ports_taken={port: who for port in parameters["ports"] if (who := holder(port, f"{name}-proxy-1"))},

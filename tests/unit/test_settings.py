@@ -182,7 +182,21 @@ BAD: list[tuple[str, Any, str]] = [
     ),
     ("fastapi_log_max_file", 0, "use 1 to 1000."),
     ("fastapi_status_format", "xml", "use one of table, json."),
+    ("fastapi_status_file", ["status.json"], QUOTE),
     ("fastapi_remove_data", True, QUOTE),
+    ("fastapi_maintenance_enabled", "on Sunday", "use true or false."),
+    ("fastapi_maintenance_page", 503, QUOTE),
+    ("fastapi_maintenance_retry_after", 0, "use 1 to 86400."),
+    ("fastapi_logs_service", "cache", "use one of app, db, proxy."),
+    ("fastapi_logs_lines", 0, "use 1 to 10000."),
+    ("fastapi_exec_command", "python --version", "use a list of texts, such as [one, two]."),
+    ("fastapi_exec_command", [], "fastapi_exec_command is empty; give a command as a list, such as [python, --version]."),
+    ("fastapi_psql_query", 1, "fastapi_psql_query is a number; use text: put it between quotes."),
+    (
+        "fastapi_psql_query",
+        " ",
+        "fastapi_psql_query is empty or holds a NUL character; give SQL, such as 'SELECT version()'.",
+    ),
     ("fastapi_env", ["A=b"], "fastapi_env is a list; use a mapping of names to texts."),
     ("fastapi_env", {"A": 5}, f"fastapi_env.A is a number; {ENV_TEXT}"),
     ("fastapi_env", {"A": None}, f"fastapi_env.A is nothing; {ENV_TEXT}"),
@@ -264,7 +278,10 @@ GOOD: list[dict[str, Any]] = [
     {"fastapi_build_secrets": {"netrc": "machine x\npassword y\n", "uv.toml": "x", "pip.conf": "y"}},
     *({"fastapi_registry": registry} for registry in ("", "registry.example.com", "reg:5000/a/b", "localhost/team")),
     {"fastapi_build_ca_bundle": ""},
-    {"fastapi_status_format": "json", "fastapi_remove_data": "app"},
+    {"fastapi_status_format": "json", "fastapi_status_file": "../status.json", "fastapi_remove_data": "app"},
+    {"fastapi_maintenance_page": "", "fastapi_maintenance_retry_after": "60"},
+    {"fastapi_logs_service": "db", "fastapi_logs_lines": "10"},
+    {"fastapi_exec_command": ["python", "-c", "print(1)\nprint(2)"], "fastapi_psql_query": "SELECT 1;\nSELECT 'é'"},
 ]
 
 

@@ -126,8 +126,8 @@ class Server:
 
     def migrates_down(self, statement: str = "") -> None:
         """Take the database back to the first migration, as an operator would by hand, for the tests that follow."""
-        back = f"{statement}; UPDATE alembic_version SET version_num = 'a000000000001'"
-        self.sh(f'docker exec fault-db-1 psql -qU fault -d fault -c "{back}"')
+        for command in (statement, "UPDATE alembic_version SET version_num = 'a000000000001'"):
+            self.sh(f'docker exec fault-db-1 psql -qU fault -d fault -c "{command}"')
 
     # --- What is read from it ---
 

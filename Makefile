@@ -11,8 +11,8 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 INVENTORY ?= inventory/local
 # Where the lab publishes its registry: molecule/lab/vars.yml.
 LAB_REGISTRY := 127.0.0.1:5055
-# Two tests at a time: a deploy waits about as long as it computes.
-PARALLEL := --numprocesses 2 --dist loadgroup
+# Two files of tests at a time: a deploy waits about as long as it computes. The tests of a file may share a server.
+PARALLEL := --numprocesses 2 --dist loadfile
 ANSIBLE_PLAYBOOK := $(BIN)/ansible-playbook -i $(INVENTORY) $(if $(SUDO),$(shell sudo -n true 2>/dev/null || echo --ask-become-pass))
 
 # NAME=shop SOURCE=../shop APP=shop.main:app PORT=8001 READINESS=/health: the variables that `make deploy` takes from the command line.
@@ -44,6 +44,8 @@ $(BIN)/ansible-playbook: requirements.txt
 
 $(BIN)/pytest: tests/requirements.txt files/sample_app/requirements.txt | $(BIN)/ansible-playbook
 	$(BIN)/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	@command -v mmdebstrap >/dev/null \
+		|| { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y --no-install-recommends mmdebstrap; }
 	@touch $@
 
 # Ansible finds a collection by its path: ansible_collections/<namespace>/<name>.

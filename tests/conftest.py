@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -62,14 +62,6 @@ def stop(process: subprocess.Popen[bytes]) -> None:
             continue
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together, in one of the processes that pytest-xdist starts, the tests that share a server or an engine."""
-    for item in items:
-        place = item.path.relative_to(ROOT).parts[:2]
-        if place not in (("tests", "unit"), ("tests", "lint"), ("tests", "scenarios")):
-            item.add_marker(pytest.mark.xdist_group("/".join(place)))
-
-
 @pytest.fixture(scope="session")
 def say(pytestconfig: pytest.Config) -> Callable[[str], None]:
     """Print a line that is seen while the tests run, whatever pytest captures; also from a process of pytest-xdist."""
@@ -87,14 +79,19 @@ def say(pytestconfig: pytest.Config) -> Callable[[str], None]:
     return line
 
 
-@contextmanager
-def one_at_a_time(name: str) -> Iterator[None]:
+@pytest.fixture(scope="session")
+def one_at_a_time() -> Callable[[str], AbstractContextManager[None]]:
     """Keep the other processes of pytest-xdist from making the same thing meanwhile."""
-    file = ROOT / ".cache" / f"{name}.lock"
-    file.parent.mkdir(exist_ok=True)
-    with file.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
+
+    @contextmanager
+    def alone(name: str) -> Iterator[None]:
+        file = ROOT / ".cache" / f"{name}.lock"
+        file.parent.mkdir(exist_ok=True)
+        with file.open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            yield
+
+    return alone
 
 
 @pytest.fixture(scope="session")
@@ -132,7 +129,7 @@ def run(say: Callable[[str], None]) -> Run:
 
 
 @pytest.fixture(scope="session")
-def lab(run: Run) -> None:
+def lab(run: Run, one_at_a_time: Callable[[str], AbstractContextManager[None]]) -> None:
     """The server images, the registry and the base images; quick where they are there already."""
     with one_at_a_time("lab"):
         # From Debian packages alone, on a slow machine.

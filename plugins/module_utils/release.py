@@ -128,6 +128,14 @@ def sync_folder(folder: Path) -> None:
     os.close(descriptor)
 
 
+def point_to(root: Path, identity: str) -> None:
+    """Make a release the current one, by an atomic rename."""
+    link = root / ".current.partial"
+    link.unlink(missing_ok=True)
+    link.symlink_to(Path("releases") / identity)
+    link.replace(root / "current")
+
+
 def recorded(folder: Path) -> dict[str, Any]:
     """Return what the record of a release says, {} where it never served."""
     file = folder / RECORD

@@ -66,6 +66,7 @@ problems:
   elements: str
 """
 
+import json
 import shutil
 from pathlib import Path
 
@@ -95,6 +96,18 @@ def old_slot(name, root, plan, host):
 
 def release_in(host, slot):
     return host["services"].get(f"app-{slot}", {}).get("release")
+
+
+def record(name, root, plan, host):
+    """Take back what was recorded."""
+    if host["current"] and (root / "current").resolve().name != host["current"]:
+        releases.point_to(root, host["current"])
+    known = host["releases"].get(plan["id"])
+    file = root / "releases" / plan["id"] / releases.RECORD
+    if known:
+        releases.write_durably(file, json.dumps(known, indent=2).encode() + b"\n", 0o644)
+    else:
+        file.unlink(missing_ok=True)
 
 
 def services(name, root, plan, host):
@@ -171,7 +184,7 @@ def main():
         lock.check(root, module.params["token"])
     except (docker_cli.EngineError, lock.LockLostError) as error:
         module.exit_json(changed=False, **{**told, "problems": [str(error)]})
-    for step in (old_slot, services, new_slot, release_folder):
+    for step in (old_slot, record, services, new_slot, release_folder):
         try:
             step(name, root, plan, host)
         except (docker_cli.EngineError, OSError) as error:

@@ -72,7 +72,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.drydock.stack.plugins.module_utils import docker_cli, lock
-from ansible_collections.drydock.stack.plugins.module_utils.release import RECORD, recorded, write_durably
+from ansible_collections.drydock.stack.plugins.module_utils.release import RECORD, point_to, recorded, write_durably
 from ansible_collections.drydock.stack.plugins.module_utils.state import last_good
 
 
@@ -82,13 +82,6 @@ def write(folder, record):
 
 def now():
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-
-
-def point_to(root, identity):
-    link = root / ".current.partial"
-    link.unlink(missing_ok=True)
-    link.symlink_to(Path("releases") / identity)
-    link.replace(root / "current")
 
 
 def prune(root, current, keep):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,17 @@ HOST = {
 
 
 @pytest.fixture(scope="session")
-def tools() -> dict[str, Path]:
+def tools(one_at_a_time: Callable[[str], AbstractContextManager[None]]) -> dict[str, Path]:
     """Compose and Caddy from Debian packages, unpacked and not installed, the same on every machine."""
     found = {"compose": TOOLS / "usr/libexec/docker/cli-plugins/docker-compose", "caddy": TOOLS / "usr/bin/caddy"}
-    if not all(path.exists() for path in found.values()):
-        shutil.rmtree(TOOLS, ignore_errors=True)
-        TOOLS.parent.mkdir(exist_ok=True)
-        command = ["mmdebstrap", "--variant=extract", "--components=main", "--include=caddy,docker-compose"]
-        settings = ["--aptopt=Acquire::Check-Valid-Until false", "trixie", str(TOOLS)]
-        made = subprocess.run([*command, *settings], capture_output=True, text=True, check=False)
-        assert made.returncode == 0, made.stderr
+    with one_at_a_time("tools"):
+        if not all(path.exists() for path in found.values()):
+            shutil.rmtree(TOOLS, ignore_errors=True)
+            TOOLS.parent.mkdir(exist_ok=True)
+            command = ["mmdebstrap", "--variant=extract", "--components=main", "--include=caddy,docker-compose"]
+            settings = ["--aptopt=Acquire::Check-Valid-Until false", "trixie", str(TOOLS)]
+            made = subprocess.run([*command, *settings], capture_output=True, text=True, check=False)
+            assert made.returncode == 0, made.stderr
     return found
 
 

@@ -8,7 +8,7 @@ import threading
 import pytest
 from ansible_collections.drydock.stack.plugins.module_utils import docker_cli
 from ansible_collections.drydock.stack.plugins.module_utils.asking import ask
-from ansible_collections.drydock.stack.plugins.module_utils.release import PASSWORD_TOKEN, SLOT_TOKEN, fill
+from ansible_collections.drydock.stack.plugins.module_utils.release import PASSWORD_TOKEN, SLOT_TOKEN, fill, point_to
 from ansible_collections.drydock.stack.plugins.modules import record, release, stack_info
 
 
@@ -92,8 +92,8 @@ def test_nothing_that_served_goes_while_there_are_few(root):
 
 def test_current_is_pointed_to_in_one_step(root):
     folder, _ = root
-    record.point_to(folder, "r1")
-    record.point_to(folder, "r2")
+    point_to(folder, "r1")
+    point_to(folder, "r2")
     assert (folder / "current").resolve() == folder / "releases" / "r2"
     assert str((folder / "current").readlink()) == "releases/r2"
 

@@ -42,11 +42,11 @@ def evidence(container: str) -> dict[str, Any]:
     found = look(container)
     if not found:
         return {"state": "", "log": [], "health": []}
-    _, output, errors = docker_cli.run("logs", "--tail", str(LOG_LINES), container)
+    _, output, _ = docker_cli.run("logs", "--tail", str(LOG_LINES), container, merged=True)
     checks = (found["State"].get("Health") or {}).get("Log") or []
     return {
         "state": state(found),
-        "log": [line for line in f"{output}\n{errors}".splitlines() if line.strip()][-LOG_LINES:],
+        "log": [line for line in output.splitlines() if line.strip()],
         "health": [check["Output"].strip() for check in checks[-HEALTH_CHECKS:]],
     }
 

@@ -17,9 +17,9 @@ class EngineError(Exception):
     """The engine cannot be asked; the text is for the operator."""
 
 
-def run(*arguments):
-    """Run ``docker`` with the arguments and return code, output and error text."""
-    return engine.run([engine.which("docker") or "docker", *arguments], timeout=TIMEOUT)
+def run(*arguments, merged=False):
+    """Run ``docker`` with the arguments and return code, output and error text, with ``merged`` both in the output."""
+    return engine.run([engine.which("docker") or "docker", *arguments], timeout=TIMEOUT, merged=merged)
 
 
 def docker(*arguments, check=True):

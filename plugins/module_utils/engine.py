@@ -30,24 +30,28 @@ def which(name: str) -> str | None:
     return shutil.which(name, path=environment()["PATH"])
 
 
-def run(arguments: list[str], timeout: float = ANSWER_TIMEOUT) -> tuple[int, str, str]:
-    """Run a command; return its code, output and error text. No such command is 127, no answer in time is 124."""
+def run(arguments: list[str], timeout: float = ANSWER_TIMEOUT, merged: bool = False) -> tuple[int, str, str]:
+    """Run a command; return its code, output and error text. No such command is 127, no answer in time is 124.
+
+    With `merged` the output holds both, in the order in which they were written.
+    """
     try:
         done = subprocess.run(
             arguments,
-            capture_output=True,
             check=False,
             encoding="utf-8",
             env=environment(),
             errors="replace",
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if merged else subprocess.PIPE,
             timeout=timeout,
         )
     except subprocess.TimeoutExpired:
         return 124, "", f"{arguments[0]} did not answer within {timeout:g} s"
     except OSError as error:
         return 127, "", str(error)
-    return done.returncode, done.stdout, done.stderr
+    return done.returncode, done.stdout, done.stderr or ""
 
 
 def numbers(version: str) -> tuple[int, ...]:

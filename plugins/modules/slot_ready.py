@@ -85,6 +85,8 @@ from ansible_collections.drydock.stack.plugins.module_utils import containers, d
 from ansible_collections.drydock.stack.plugins.module_utils.asking import ask
 
 PAUSE = 0.1
+# Seconds between two requests, which the application notes in its log.
+PAUSE_OF_REQUESTS = 1
 SMOKE_LINES = 30
 
 
@@ -165,7 +167,7 @@ def main():
                     f"{options['path']} through the network: {said}",
                     **told,
                 )
-            time.sleep(PAUSE if told["status"] != 200 else 0)
+            time.sleep(PAUSE_OF_REQUESTS if told["status"] != 200 else 0)
         if options["smoke"]:
             code, output, errors = docker_cli.run("exec", container, *options["smoke"])
             if code:

@@ -116,7 +116,7 @@ def docker(monkeypatch):
     """What the engine is asked, and answers of its own to some of it."""
     asked = []
 
-    def run(arguments, timeout):
+    def run(arguments, timeout, merged=False):
         asked.append(" ".join(arguments[1:]))
         return (1, "", "denied") if asked[-1] in run.failing else (0, "", "")
 

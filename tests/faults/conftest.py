@@ -93,6 +93,8 @@ class Server:
             ["ansible-playbook", "--inventory", str(INVENTORY), str(path), *extra],
             cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL, stdout=log.open("w"), stderr=subprocess.STDOUT,
             text=True, start_new_session=True,
+            # In a run that was started in the background an interrupt would be ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
         return Run(process, log)
 

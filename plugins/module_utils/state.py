@@ -16,10 +16,14 @@ def other_slot(slot: str) -> str:
 
 
 def slot_for(host: Mapping[str, Any], identity: str) -> str:
-    """Return the slot for a release: the live one where it is this release's, one that it runs in, else the idle one."""
+    """Return the slot for a release: the one that it runs in, unless that is live and does not answer, else the idle one.
+
+    What does not answer may lack what nobody gives back to a container that runs, such as a network.
+    """
     for slot in (host["live"], *SLOTS):
         service = host["services"].get(f"app-{slot}", {})
-        if service.get("release") == identity and (slot == host["live"] or service["status"] == "running"):
+        runs = service.get("release") == identity and service["status"] == "running"
+        if runs and (slot != host["live"] or host["answer"]["status"] == 200):
             return slot
     return other_slot(host["live"])
 

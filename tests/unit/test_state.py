@@ -41,7 +41,8 @@ def test_the_other_slot_is_the_one_that_is_not_live():
         ({**HOST, "live": ""}, "old", "blue"),
         ({**HOST, "live": "green"}, "old", "blue"),
         ({**HOST, "live": "", "services": {}}, "new", "blue"),
-        ({**HOST, "services": {"app-blue": {**RUNNING, "status": "exited", "release": "old"}}}, "old", "blue"),
+        ({**HOST, "services": {"app-blue": {**RUNNING, "status": "exited", "release": "old"}}}, "old", "green"),
+        ({**HOST, "answer": {"status": 502, "slot": "blue"}}, "old", "green"),
         ({**HOST, "live": "", "services": {"app-blue": {"status": "exited", "release": "old"}}}, "old", "blue"),
     ],
 )

@@ -10,7 +10,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.drydock.stack.plugins.module_utils.guards import is_sample
 from ansible_collections.drydock.stack.plugins.module_utils.source import SourceError
 from ansible_collections.drydock.stack.plugins.module_utils.state import runs_as_expected, slot_for
-from ansible_collections.drydock.stack.plugins.plugin_utils.render import renderer
+from ansible_collections.drydock.stack.plugins.plugin_utils.render import external_database, renderer
 
 
 class ActionModule(ActionBase):
@@ -43,6 +43,7 @@ class ActionModule(ActionBase):
             "sample": is_sample(plan.settings["fastapi_source"]),
             "remote": plan.source.remote,
             "migrate": plan.migrate(),
+            "database": external_database(plan.settings),
             "migrations": plan.source.migrations,
             "running": service.get("release") == identity and service.get("status") == "running",
             "probe": self._task.args["probe"],

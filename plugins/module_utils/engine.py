@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +31,19 @@ def which(name: str) -> str | None:
     return shutil.which(name, path=environment()["PATH"])
 
 
-def run(arguments: list[str], timeout: float = ANSWER_TIMEOUT, merged: bool = False) -> tuple[int, str, str]:
+def run(
+    arguments: list[str], timeout: float = ANSWER_TIMEOUT, merged: bool = False, more: Mapping[str, str] | None = None
+) -> tuple[int, str, str]:
     """Run a command; return its code, output and error text. No such command is 127, no answer in time is 124.
 
-    With `merged` the output holds both, in the order in which they were written.
+    With `merged` the output holds both, in the order in which they were written. `more` are variables of its environment.
     """
     try:
         done = subprocess.run(
             arguments,
             check=False,
             encoding="utf-8",
-            env=environment(),
+            env={**environment(), **(more or {})},
             errors="replace",
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +91,32 @@ def is_sample(source: str) -> bool:
     return Path(source).resolve() == Path(__file__).resolve().parents[2] / "files" / "sample_app"
 
 
+def place(host: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[str]:
+    """Refuse a database that is not where it was before, as the application would find none of its data there."""
+    elsewhere, volume = settings.get("fastapi_database_host"), host["volume"]
+    before = host["releases"].get(host["current"], {}).get("database", {}).get("host")
+    if elsewhere and volume["exists"]:
+        yield (
+            f"fastapi_database_host is {elsewhere} and the volume {volume['name']} holds this stack's own database; leave it "
+            f"out, or move the data over, stop the stack with the playbook remove, and `docker volume rm {volume['name']}`."
+        )
+    if before and not elsewhere:
+        yield (
+            f"fastapi_database_host is not set and the stack {settings['fastapi_name']} uses the database on {before}; name it, "
+            "or take the stack away with the playbook remove first."
+        )
+    if elsewhere and host["database_problem"]:
+        yield (
+            f"fastapi_database_host is {elsewhere} and port {settings['fastapi_database_port']} there takes no connection from "
+            f"the host ({host['database_problem']}); start it, or name another."
+        )
+    if elsewhere and host["password"] == "missing" and not settings.get("fastapi_database_password"):
+        yield f"fastapi_database_host is {elsewhere} and there is no password for it; give it as fastapi_database_password."
+
+
 def data(host: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
     volume, root = host["volume"], settings["fastapi_root"]
-    found = []
+    found = list(place(host, settings))
     elsewhere = sorted(
         {service["folder"] for service in host["services"].values() if not service["folder"].startswith(f"{root}/")}
     )
@@ -119,7 +142,7 @@ def data(host: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
             f"The volume {volume['name']} holds data and {settings['fastapi_root']}/secrets/database_password is missing; "
             "give the password that it was made with as fastapi_database_password."
         )
-    if host["password"] == "other":
+    if host["password"] == "other" and not settings.get("fastapi_database_host"):
         found.append(
             f"fastapi_database_password is not the one in {settings['fastapi_root']}/secrets/database_password, which the "
             "database was made with; leave it out, or give that one."

@@ -67,12 +67,42 @@ def write_durably(path: Path, data: bytes, mode: int, owner: int | None = None) 
     partial.replace(path)
 
 
-def keep_password(root: Path, given: str | None) -> str:
-    """Return the database's password: the one that the host keeps, else the given or a new one, which it keeps from now on."""
-    file = root / "secrets" / "database_password"
+def keep_password(root: Path, given: str | None, replaces: bool = False) -> str:
+    """Return the database's password: the one that the host keeps, else the given or a new one, which it keeps from now on.
+
+    A given one that ``replaces`` it is kept beside it, as a release has to work with it first: see ``confirm_password``.
+    """
+    file, new = password_files(root)
+    new.unlink(missing_ok=True)
     if not file.exists():
         write_durably(file, (given or secrets.token_urlsafe(32)).encode(), 0o400, POSTGRES_UID)
-    return file.read_text()
+    elif replaces and given and given != file.read_text():
+        write_durably(new, given.encode(), 0o400, POSTGRES_UID)
+    return password(root)
+
+
+def password_files(root: Path) -> tuple[Path, Path]:
+    """Return where the database's password is kept, and where one is that is about to take its place."""
+    return root / "secrets" / "database_password", root / "secrets" / "database_password.new"
+
+
+def password(root: Path) -> str:
+    """Return the database's password of the release that is being brought, "" where there is none."""
+    file, new = password_files(root)
+    found = new if new.is_file() else file
+    return found.read_text() if found.is_file() else ""
+
+
+def confirm_password(root: Path) -> None:
+    """Keep the password that a release works with."""
+    file, new = password_files(root)
+    if new.exists():
+        new.replace(file)
+
+
+def drop_password(root: Path) -> None:
+    """Forget a password that was to take the place of another."""
+    password_files(root)[1].unlink(missing_ok=True)
 
 
 def fill_password(env: str, password: str) -> str:
@@ -82,10 +112,9 @@ def fill_password(env: str, password: str) -> str:
 
 def without_password(root: Path, text: str) -> str:
     """Return the text with the database's password hidden, as it is and as it stands in a URL."""
-    file = root / "secrets" / "database_password"
-    password = file.read_text() if file.is_file() else ""
-    for secret in {password, quote(password, safe="")} - {""}:
-        text = text.replace(secret, "***")
+    for found in filter(Path.is_file, password_files(root)):
+        for secret in {found.read_text(), quote(found.read_text(), safe="")} - {""}:
+            text = text.replace(secret, "***")
     return text
 
 

@@ -33,7 +33,8 @@ SHOWN = 80
 LONGEST_VARIABLE = 128 * 1024
 SMALLEST_MEMORY = 6 * 1024**2
 BUILD_SECRETS = ("netrc", "uv.toml", "pip.conf")
-DATABASE_SETTINGS = ("host", "port", "name", "user", "password", "url")
+DATABASE_SETTINGS = ("host", "port", "name", "user", "password", "url", "sslmode")
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 DATABASE_ENV = {
     "host": "DB_HOST",
     "port": "DB_PORT",
@@ -41,6 +42,7 @@ DATABASE_ENV = {
     "user": "DB_USER",
     "password": "DB_PASSWORD",
     "url": "DATABASE_URL",
+    "sslmode": "PGSSLMODE",
 }
 # Names in .env that are not the user's, with what to do instead.
 RESERVED = {
@@ -271,6 +273,18 @@ def _readiness_path(value: str) -> str | None:
     return "use a path such as /readyz, without '..', spaces and characters that a URL has to encode."
 
 
+def _database_host(value: str) -> str | None:
+    try:
+        local = ipaddress.ip_address(value).is_loopback
+    except ValueError:
+        if _domain(value):
+            return "use the name or the IP address of a host, without scheme, port and path."
+        local = value == "localhost" or value.endswith(".localhost")
+    if local:
+        return "for the application that is its own container; use a name or an address that leads to the database from there."
+    return "that is the stack's own database; leave it out." if value == "db" else None
+
+
 def _database_identifier(value: str) -> str | None:
     if len(value) > 63 or not IDENTIFIER.fullmatch(value):
         return "use up to 63 letters, digits, '_' and inner hyphens."
@@ -497,6 +511,9 @@ RULES: dict[str, Rule] = {
     "fastapi_migrate_command": _list(lambda value: None),
     "fastapi_migrate_timeout": _SECONDS,
     "fastapi_backup_before_migrate": _boolean,
+    "fastapi_database_host": _text(_database_host, empty=True),
+    "fastapi_database_port": _number(1, 65535),
+    "fastapi_database_sslmode": _choice(*SSL_MODES),
     "fastapi_database_name": _text(_database_name),
     "fastapi_database_user": _text(_database_user),
     "fastapi_database_password": _password,

@@ -18,12 +18,13 @@ def other_slot(slot: str) -> str:
 def slot_for(host: Mapping[str, Any], identity: str) -> str:
     """Return the slot for a release: the one that it runs in, unless that is live and does not answer, else the idle one.
 
-    What does not answer may lack what nobody gives back to a container that runs, such as a network.
+    What does not answer may lack what nobody gives back to a container that runs, such as a network. A new password of the
+    database reaches a new container only.
     """
     for slot in (host["live"], *SLOTS):
         service = host["services"].get(f"app-{slot}", {})
         runs = service.get("release") == identity and service["status"] == "running"
-        if runs and (slot != host["live"] or host["answer"]["status"] == 200):
+        if runs and (slot != host["live"] or (host["answer"]["status"] == 200 and host["password"] != "other")):
             return slot
     return other_slot(host["live"])
 
@@ -49,7 +50,7 @@ def runs_as_expected(host: Mapping[str, Any], slot: str, identity: str) -> bool:
         and set(services) == {f"app-{slot}", *expected}
         and not host["orphans"]
         and host["intact"]
-        and host["password"] != "missing"
+        and host["password"] not in ("missing", "other")
         and host["answer"] in ({"status": 200, "slot": slot}, {"status": 200, "slot": ""})
         and not host["lock"]
         and all(service["status"] == "running" for service in services.values())
@@ -68,14 +69,10 @@ def steps(
     if plan["converged"]:
         return []
     services = host["services"]
-    own = f"app-{plan['slot']}"
+    own, kept = f"app-{plan['slot']}", ["proxy"] if plan["database"] else ["db", "proxy"]
     lines = [] if plan["id"] in host["releases"] else [f"release {plan['id']}: bring it to the host"]
     lines.append(f"image {plan['image']}: {'there already' if has_image else 'build'}")
-    lines += [
-        f"{name}: {what}"
-        for name, what in ((name, _fate(services.get(name), hashes.get(name))) for name in ("db", "proxy"))
-        if what
-    ]
+    lines += [f"{name}: {what}" for name, what in ((name, _fate(services.get(name), hashes.get(name))) for name in kept) if what]
     lines.append(f"migrations: {pending}")
     if services.get(own, {}).get("release") != plan["id"]:
         lines.append(f"{own}: {'create in place of what is left there' if own in services else 'create'}")
@@ -87,6 +84,8 @@ def steps(
         lines.append(f"front door: from {host['live'] or 'nothing'} to {plan['slot']}")
     lines += [f"{name}: stop and remove" for name in sorted(services) if name.startswith("app-") and name != own]
     lines += [f"{name}: remove, left over from an interrupted change" for name in host["orphans"]]
+    if plan["database"]:
+        return [*lines, f"database on {plan['database']['host']}: untouched but by the migrations"]
     return [*lines, f"volume {host['volume']['name']}: {'untouched' if host['volume']['exists'] else 'create'}"]
 
 

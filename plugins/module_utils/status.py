@@ -39,7 +39,10 @@ def summary(host: Mapping[str, Any], name: str) -> dict[str, Any]:
             }
             for service, found in sorted(host["services"].items())
         },
-        "database": {key: host["volume"][key] for key in ("name", "exists", "major")},
+        "database": {
+            **{key: host["volume"][key] for key in ("name", "exists", "major")},
+            "host": host["releases"].get(host["current"], {}).get("database", {}).get("host", ""),
+        },
         "versions": {key: host["engine"][key] for key in ("server", "compose", "buildx")},
         "disk_free_gb": {where: round(free / GIGABYTE, 1) for where, free in host["disk"].items()},
         "problem": host["engine"]["problem"],
@@ -113,6 +116,12 @@ def _joined(parts: Iterable[tuple[str, Any]]) -> list[str]:
     return [f"{label}: {text}" for label, text in parts if text]
 
 
+def _data(database: Mapping[str, Any]) -> str:
+    if database["host"]:
+        return f"Data: on {database['host']}"
+    return f"Data: {database['name']}, PostgreSQL {database['major'] or '?'}" if database["exists"] else "Data: none"
+
+
 def table(status: Mapping[str, Any]) -> list[str]:
     """Return a summary as lines to read."""
     services = [("SERVICE", "STATE", "HEALTH", "RELEASE", "IMAGE", "MB")]
@@ -140,7 +149,7 @@ def table(status: Mapping[str, Any]) -> list[str]:
         ),
         *_aligned(services, shrinks=4),
         *_aligned(releases, shrinks=3),
-        f"Data: {database['name']}, PostgreSQL {database['major'] or '?'}" if database["exists"] else "Data: none",
+        _data(database),
         f"Engine {versions['server']}, compose {versions['compose']}, buildx {versions['buildx']}",
         f"Disk free: {disk['engine']} GB for the engine, {disk['stack']} GB for the stack",
     ]

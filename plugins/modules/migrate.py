@@ -131,21 +131,22 @@ def main():
     name, root, plan = (module.params[key] for key in ("name", "root", "plan"))
     root, told = Path(root), {"dump": "", "output": []}
     alembic = plan["migrate"] == postgres.ALEMBIC
-    told["before"] = told["after"] = postgres.revision(name)
+    database = postgres.Database(name, root, plan["database"])
+    told["before"] = told["after"] = postgres.revision(database)
     if module.check_mode:
         module.exit_json(changed=True, **told)
     try:
         if module.params["backup"] and not module.params["first"]:
             file = root / "backups" / f"{postgres.stamp()}-before-{plan['id']}.dump"
-            postgres.dump(name, file)
+            postgres.dump(database, file)
             told["dump"] = file.name
             prune(file.parent, module.params["keep"])
-        with postgres.advisory_lock(name, module.params["timeout"]):
+        with postgres.advisory_lock(database, module.params["timeout"]):
             code, said = run_command(f"{name}-migrate", plan, module.params["timeout"])
     except postgres.DatabaseError as error:
         module.fail_json(msg=f"The database could not be made ready to be migrated: {error}", **told)
     told["output"] = without_password(root, said).splitlines()[-LINES:]
-    told["after"] = postgres.revision(name)
+    told["after"] = postgres.revision(database)
     if code != 0:
         how = f"ended with {code}" if code is not None else f"took more than {module.params['timeout']:g} s"
         left = (

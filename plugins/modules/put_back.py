@@ -100,8 +100,11 @@ def release_in(host, slot):
 
 def record(name, root, plan, host):
     """Take back what was recorded."""
+    releases.drop_password(root)
     if host["current"] and (root / "current").resolve().name != host["current"]:
         releases.point_to(root, host["current"])
+    if plan["id"] == host["current"] and host["live"]:
+        releases.fill(root / "releases" / plan["id"], host["live"], releases.password(root))
     known = host["releases"].get(plan["id"])
     file = root / "releases" / plan["id"] / releases.RECORD
     if known:
@@ -180,7 +183,7 @@ def main():
             "state": found["state"],
             **{part: [releases.without_password(root, line) for line in found[part]] for part in ("log", "health")},
         }
-        told["database_revision"] = postgres.revision(name)
+        told["database_revision"] = postgres.revision(postgres.Database(name, root, plan["database"]))
         lock.check(root, module.params["token"])
     except (docker_cli.EngineError, lock.LockLostError) as error:
         module.exit_json(changed=False, **{**told, "problems": [str(error)]})

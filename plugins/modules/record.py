@@ -72,7 +72,13 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.drydock.stack.plugins.module_utils import docker_cli, lock
-from ansible_collections.drydock.stack.plugins.module_utils.release import RECORD, point_to, recorded, write_durably
+from ansible_collections.drydock.stack.plugins.module_utils.release import (
+    RECORD,
+    confirm_password,
+    point_to,
+    recorded,
+    write_durably,
+)
 from ansible_collections.drydock.stack.plugins.module_utils.state import last_good
 
 
@@ -132,6 +138,7 @@ def main():
         bad = root / "releases" / module.params["rolled_back"]
         if module.params["rolled_back"] and recorded(bad):
             write(bad, {**recorded(bad), "rolled_back": now()})
+        confirm_password(root)
         point_to(root, identity)
         os.sync()
         pruned = prune(root, identity, module.params["keep"])

@@ -151,8 +151,9 @@ def install(module, root, folder, archive):
     paused = [service["id"] for service in module.params["host"]["services"].values() if service["status"] == "paused"]
     if paused:
         docker_cli.docker("unpause", *paused)
-    password = releases.keep_password(root, module.params["database_password"])
-    slot = module.params["plan"]["slot"]
+    plan = module.params["plan"]
+    password = releases.keep_password(root, module.params["database_password"], replaces=bool(plan["database"]))
+    slot = plan["slot"]
     if not archive:
         shown = differences(root / "current", folder)
         releases.fill(folder, slot, password)
@@ -181,7 +182,9 @@ def pending(module, has_image):
     """Return the revision that the database is at, and which migrations are to be run, as far as it can be known now."""
     plan, name, host = module.params["plan"], module.params["name"], module.params["host"]
     last, command = host["releases"].get(host["current"], {}), " ".join(plan["migrate"])
-    revision = postgres.revision(name) if host["services"].get("db", {}).get("status") == "running" else ""
+    database = postgres.Database(name, Path(module.params["root"]), plan["database"])
+    asked = database.external or host["services"].get("db", {}).get("status") == "running"
+    revision = postgres.revision(database) if asked else ""
     if not command:
         return revision, "none"
     if plan["migrate"] == postgres.ALEMBIC and revision:

@@ -64,7 +64,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.drydock.stack.plugins.module_utils import postgres
 from ansible_collections.drydock.stack.plugins.module_utils.state import last_good, slot_for
 
-RECORDED = ("image", "caddy_image", "revision", "dirty", "own_dockerfile", "sample", "probe", "migrations")
+RECORDED = ("image", "caddy_image", "revision", "dirty", "own_dockerfile", "sample", "probe", "migrations", "database")
 
 
 def chosen(host, wanted):
@@ -96,11 +96,11 @@ def unknown_revisions(folder, revisions):
     return [revision for revision in revisions.split() if not any(revision in text for text in texts)]
 
 
-def refusal(name, folder, record):
+def refusal(database, folder, record):
     """Return why the release cannot run on the database as it is, "" where it can."""
     if not record.get("migrations"):
         return ""
-    revision = postgres.revision(name)
+    revision = postgres.revision(database)
     if not revision:
         return "" if not record.get("database_revision") else "The database's revision cannot be read, as it does not run"
     unknown = unknown_revisions(folder, revision)
@@ -129,7 +129,7 @@ def main():
     except ValueError as error:
         module.fail_json(msg=str(error))
     folder, record = root / "releases" / identity, host["releases"][identity]
-    why = refusal(module.params["name"], folder, record)
+    why = refusal(postgres.Database(module.params["name"], root, record["database"]), folder, record)
     if why and not module.params["ignore_migrations"]:
         module.fail_json(
             msg=f"{why}. Migrate it down by hand, restore a dump of before, or set fastapi_rollback_ignore_migrations where the "

@@ -30,6 +30,10 @@ options:
   probe:
     description: How to ask the front door, C(address), C(port), C(host), C(path), C(tls), C(header); left out, it is not asked.
     type: dict
+  database:
+    description: C(host) and C(port) of a database that is not the stack's own, {} for none.
+    type: dict
+    default: {}
   database_password:
     description: The password to compare with the one that the host keeps; set by the controller's part of this module.
     type: str
@@ -104,6 +108,10 @@ volume:
   description: C(name), C(exists), C(major) version of the data or "", C(database) and C(user) that it was made with or "".
   returned: always
   type: dict
+database_problem:
+  description: Why a database that is not the stack's own takes no connection from the host, or "".
+  returned: always
+  type: str
 front:
   description: C(subnet) of the network between the front door and the application, and the front door's address in it, C(proxy).
   returned: always
@@ -140,6 +148,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import zlib
 from pathlib import Path
 
@@ -294,6 +303,17 @@ def answer(probe, root):
     return {"status": status, "slot": slot}
 
 
+def unreachable(database):
+    """Return why a database elsewhere takes no connection, "" where it does or is the stack's own."""
+    if not database:
+        return ""
+    try:
+        socket.create_connection((database["host"], int(database["port"])), ANSWER_TIMEOUT).close()
+    except OSError as error:
+        return str(error.strerror or error)
+    return ""
+
+
 def existing(path):
     return next(folder for folder in (path, *path.parents) if folder.exists())
 
@@ -317,6 +337,7 @@ def read(parameters):
         "images": {},
         "volume": {"name": f"{name}_postgres_data", "exists": False, "major": "", "database": "", "user": ""},
         "answer": {"status": 0, "slot": ""},
+        "database_problem": "",
         "front": {"subnet": "", "range": "", "proxy": ""},
     }
     try:
@@ -327,6 +348,7 @@ def read(parameters):
             volume=lambda: volume(f"{name}_postgres_data"),
             front=lambda: front(name),
             answer=lambda: answer(parameters["probe"], root),
+            database_problem=lambda: unreachable(parameters["database"]),
         )
     except (docker_cli.EngineError, json.JSONDecodeError) as error:
         result["engine"]["problem"] = str(error)
@@ -370,6 +392,7 @@ def main():
             "ports": {"type": "list", "elements": "str", "default": []},
             "ca_bundle": {"type": "path"},
             "probe": {"type": "dict"},
+            "database": {"type": "dict", "default": {}},
             "database_password": {"type": "str", "no_log": True},
         },
         supports_check_mode=True,

@@ -50,6 +50,7 @@ class Renderer:
             "__fastapi_source": asdict(source),
             "__fastapi_never": list(NEVER),
             "__fastapi_front": dict(host["front"]),
+            "__fastapi_own_database": not settings.get("fastapi_database_host"),
             "__fastapi_postgres_mount": postgres_mount(settings["fastapi_postgres_image"]),
             "__fastapi_release_id": RELEASE_TOKEN,
             "__fastapi_context": "" if self.own_dockerfile else "source/",
@@ -136,19 +137,36 @@ def postgres_mount(image: str) -> str:
 
 def environment(settings: Mapping[str, Any], engine: Mapping[str, Any]) -> dict[str, str]:
     """Return the application's variables; the database's password and the release stand in them as tokens."""
+    external = external_database(settings)
     database = {
-        "host": "db",
-        "port": "5432",
+        "host": external.get("host", "db"),
+        "port": str(external.get("port", 5432)),
         "name": settings["fastapi_database_name"],
         "user": settings["fastapi_database_user"],
         "password": PASSWORD_TOKEN,
     }
     url = database_url({**database, "password": PASSWORD_IN_URL_TOKEN}, settings["fastapi_database_url_scheme"])
+    # Between a database of the stack's own and the application there is no other host.
+    known = {**database, "url": url, **({"sslmode": external["sslmode"]} if external else {})}
     return {
-        **{variable: {**database, "url": url}[part] for part, variable in settings["fastapi_database_env"].items()},
+        **{variable: known[part] for part, variable in settings["fastapi_database_env"].items() if part in known},
         "WEB_CONCURRENCY": str(settings.get("fastapi_workers") or default_workers(settings, engine)),
         "RELEASE": RELEASE_TOKEN,
         **settings["fastapi_env"],
+    }
+
+
+def external_database(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return where the database is that is not the stack's own, {} where it is; the shape is that of postgres.Database."""
+    if not settings.get("fastapi_database_host"):
+        return {}
+    return {
+        "host": settings["fastapi_database_host"],
+        "port": int(settings["fastapi_database_port"]),
+        "sslmode": settings["fastapi_database_sslmode"],
+        "name": settings["fastapi_database_name"],
+        "user": settings["fastapi_database_user"],
+        "image": settings["fastapi_postgres_image"],
     }
 
 

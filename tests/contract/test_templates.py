@@ -53,6 +53,7 @@ MATRIX = {
         "fastapi_env": {"A": "a\"b$c\\d\n'e", "B": "", "C": "#$${x}", "D": "ünï\u2028"},
         "fastapi_root": "/srv/my stacks/$shop",
     },
+    "a database elsewhere": {"fastapi_database_host": "db.example.com", "fastapi_database_port": 6432},
     "other names of the database settings": {
         "fastapi_database_env": {"url": "SQLALCHEMY_URL", "password": "PGPASSWORD"},
         "fastapi_database_url_scheme": "postgresql+asyncpg",
@@ -105,9 +106,20 @@ def test_nothing_is_left_to_fill_in(release):
 
 def test_the_database_publishes_nothing(release):
     services = yaml.safe_load((release / "compose.yaml").read_text())["services"]
-    assert "ports" not in services["db"]
-    assert services["db"]["networks"] == ["app-network"]
+    assert "ports" not in services.get("db", {})
+    assert services.get("db", {}).get("networks") in (None, ["app-network"])
     assert "ports" not in services["app-blue"]
+
+
+def test_a_database_elsewhere_is_named_to_the_application_and_no_service(render):
+    release = render(**MATRIX["a database elsewhere"])
+    compose, env = yaml.safe_load((release / "compose.yaml").read_text()), (release / ".env").read_text()
+    assert set(compose["services"]) == {"app-blue", "proxy"}
+    assert "secrets" not in compose
+    assert "postgres_data" not in compose["volumes"]
+    assert 'DB_HOST="db.example.com"' in env
+    assert 'DATABASE_URL="postgresql://app:s3cret@db.example.com:6432/app"' in env
+    assert 'PGSSLMODE="require"' in env
 
 
 def test_what_is_secret_is_denied_last(render):

@@ -340,6 +340,67 @@ def test_the_disk_is_full_while_the_image_is_built(server, tmp_path):
     server.converges()
 
 
+# --- A database that is not the stack's own ---
+
+
+@pytest.fixture
+def elsewhere(server):
+    """A PostgreSQL that no stack knows of, on an address of the server's that containers reach; taken away with its stack."""
+    image = server.sh("docker inspect --format '{{.Config.Image}}' fault-db-1")
+    server.sh(
+        "docker run --detach --name elsewhere --publish 172.17.0.1:5433:5432 --env POSTGRES_DB=outside "
+        f"--env POSTGRES_USER=outside --env POSTGRES_PASSWORD=one --tmpfs /var/lib/postgresql/data:uid=999,gid=999 {image}"
+    )
+    server.sh("until docker exec elsewhere pg_isready --quiet --host=127.0.0.1; do sleep 0.2; done")
+    yield {
+        "fastapi_name": "outside",
+        "fastapi_port": 8001,
+        "fastapi_database_host": "172.17.0.1",
+        "fastapi_database_port": 5433,
+        "fastapi_database_sslmode": "prefer",
+    }
+    server.run("remove", fastapi_name="outside", fastapi_remove_data="outside")
+    server.sh("docker rm --force --volumes elsewhere; rm -rf /opt/outside")
+
+
+def test_a_database_elsewhere(server, elsewhere):
+    """The database is elsewhere: same checks and migrations; its password is changed there: taken over, or refused."""
+
+    def answer():
+        return server.sh(
+            "python3 -c 'import urllib.request as r; print(r.urlopen(\"http://127.0.0.1:8001/readyz\").read().decode())'"
+        )
+
+    def deploy(password, **more):
+        return server.run(**elsewhere, fastapi_database_password=password, **more)
+
+    run = deploy("wrong")
+    assert run.process.returncode != 0
+    assert "does not take the role outside" in run.output
+    assert "password authentication failed" in run.output
+    assert "Nothing serves yet" in run.output
+    run = deploy("one")
+    assert run.process.returncode == 0, run.output[-3000:]
+    assert answer() == "ready"
+    assert server.sh("docker volume ls --quiet --filter name=outside_postgres") == ""
+    assert server.sh("docker ps --all --format '{{.Names}}' --filter name=outside-db") == ""
+    run = server.run("psql", fastapi_name="outside", fastapi_psql_query="SELECT 'at ' || version_num FROM alembic_version")
+    assert "at a000000000001" in run.output
+    assert "changed=0" in deploy("one").output
+    server.sh("docker exec elsewhere psql -qU outside -c \"ALTER ROLE outside PASSWORD 'two'\"")
+    run = deploy("three")
+    assert run.process.returncode != 0
+    assert answer() == "ready"
+    run = deploy("two")
+    assert run.process.returncode == 0, run.output[-3000:]
+    assert answer() == "ready"
+    assert "changed=0" in deploy("two").output
+    # Its own database would be a new one, and empty.
+    run = server.run(**{**elsewhere, "fastapi_database_host": ""})
+    assert run.process.returncode != 0
+    assert "uses the database on 172.17.0.1" in run.output
+
+
 # --- A way back ---
 
 

@@ -12,6 +12,7 @@ GOOD = {
     "disk": {"engine": 50 * 10**9, "stack": 40 * 10**9},
     "ports_taken": {},
     "ca_bundle_missing": False,
+    "database_problem": "",
     "volume": {"name": "shop_postgres_data", "exists": True, "major": "17", "database": "shop", "user": "shop"},
     "password": "kept",
     "current": "old",
@@ -28,6 +29,7 @@ SETTINGS = {
     "fastapi_database_name": "shop",
     "fastapi_database_user": "shop",
 }
+ELSEWHERE = {"fastapi_database_host": "db.example.com", "fastapi_database_port": 5432}
 SAMPLE = Path(guards.__file__).parents[2] / "files" / "sample_app"
 
 
@@ -71,6 +73,13 @@ def test_the_sample_application_is_followed_by_itself_and_by_any_other():
         ("volume.user", "old", {}, ["fastapi_database_user is shop", "made with old"]),
         ("password", "missing", {}, ["/opt/shop/secrets/database_password is missing", "fastapi_database_password"]),
         ("password", "other", {"fastapi_database_password": "hunter2"}, ["fastapi_database_password is not the one"]),
+        (
+            "volume.exists",
+            True,
+            ELSEWHERE,
+            ["fastapi_database_host is db.example.com", "shop_postgres_data holds this stack's own"],
+        ),
+        ("releases.old.database", {"host": "db.example.com"}, {}, ["fastapi_database_host is not set", "on db.example.com"]),
     ],
 )
 def test_a_host_is_refused(path, value, settings, said):
@@ -86,6 +95,24 @@ def test_every_reason_is_told_at_once():
 
 def test_a_password_that_is_given_mends_a_lost_file():
     assert refusals("password", "missing", fastapi_database_password="given") == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, ""),
+        ({"password": "other"}, ""),
+        ({"password": "missing"}, "there is no password for it"),
+        ({"database_problem": "Connection refused"}, "port 5432 there takes no connection from the host (Connection refused)"),
+    ],
+)
+def test_a_database_elsewhere(changed, said):
+    volume = {"name": "shop_postgres_data", "exists": False, "major": "", "database": "", "user": ""}
+    record = {"number": 1, "sample": False, "database": {"host": "old.example.com"}}
+    host = {**GOOD, "volume": volume, "releases": {"old": record}, **changed}
+    found = guards.refusals(host, {**SETTINGS, **ELSEWHERE})
+    assert len(found) == bool(said)
+    assert all(said in message for message in found)
 
 
 def test_a_new_volume_takes_any_major():

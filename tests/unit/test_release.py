@@ -48,6 +48,24 @@ def test_a_given_password_is_kept_and_never_replaced(root):
     assert release.keep_password(root, "another") == "given"
 
 
+def test_a_password_that_replaces_another_is_kept_once_a_release_works_with_it(root):
+    release.keep_password(root, "old")
+    assert release.keep_password(root, "new", replaces=True) == release.password(root) == "new"
+    assert (root / "secrets" / "database_password").read_text() == "old"
+    assert release.without_password(root, "old new") == "*** ***"
+    release.confirm_password(root)
+    assert release.keep_password(root, None, replaces=True) == "new"
+
+
+def test_a_password_that_no_release_works_with_is_forgotten(root):
+    release.keep_password(root, "old")
+    release.keep_password(root, "new", replaces=True)
+    release.drop_password(root)
+    assert release.password(root) == "old"
+    release.keep_password(root, "new", replaces=True)
+    assert release.keep_password(root, "old", replaces=True) == release.password(root) == "old"
+
+
 def test_a_write_leaves_nothing_behind_and_replaces_as_a_whole(root):
     file = root / "file"
     (root / ".file.partial").write_text("left by a crash")

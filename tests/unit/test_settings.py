@@ -40,7 +40,8 @@ PACKAGES = "use names of Debian packages, such as libpq5."
 VARIABLE = "use letters, digits and '_', no digit first, between quotes where YAML reads no text."
 ENV_TEXT = "use text: put it between quotes, as YAML changes what is written without (0123, yes)."
 SECRETS = "use netrc, uv.toml, pip.conf."
-KEYS = "use host, port, name, user, password, url."
+KEYS = "use host, port, name, user, password, url, sslmode."
+CONTAINER = "for the application that is its own container; use a name or an address that leads to the database from there."
 ONE_LINE = "use text on one line, without control characters."
 BUNDLE = "use the absolute path of a file on the host, without '..', commas and quotes, or \"\" for none."
 REVISION = "use a branch, a tag or a commit."
@@ -96,13 +97,23 @@ BAD: list[tuple[str, Any, str]] = [
         f'fastapi_migrate_command, item 1, is "a\\u0000"; {ONE_LINE}',
     ),
     *(("fastapi_database_name", name, IDENTIFIER) for name in ("-a", "a b", "a" * 64, "ä", 'a"', "a/b")),
+    ("fastapi_database_host", "localhost", CONTAINER),
+    ("fastapi_database_host", "::1", CONTAINER),
+    ("fastapi_database_host", "db", "that is the stack's own database; leave it out."),
+    ("fastapi_database_host", "db:5432", "use the name or the IP address of a host, without scheme, port and path."),
+    ("fastapi_database_port", 0, "use 1 to 65535."),
+    ("fastapi_database_sslmode", "on", "use one of disable, allow, prefer, require, verify-ca, verify-full."),
     ("fastapi_database_name", "template1", "use another name, this one is PostgreSQL's own."),
     ("fastapi_database_user", "a@b", IDENTIFIER),
     *(
         ("fastapi_database_user", name, "use another name, PostgreSQL keeps this one for itself.")
         for name in ("pg_shop", "public", "none")
     ),
-    ("fastapi_database_env", ["DB_HOST"], "use a mapping of host, port, name, user, password, url to names of variables."),
+    (
+        "fastapi_database_env",
+        ["DB_HOST"],
+        "use a mapping of host, port, name, user, password, url, sslmode to names of variables.",
+    ),
     ("fastapi_database_env", {"hots": "DB_HOST"}, f"fastapi_database_env has the key hots; {KEYS}"),
     ("fastapi_database_env", {1: "DB_HOST"}, f"fastapi_database_env has the key 1; {KEYS}"),
     ("fastapi_database_env", {"host": "DB-HOST"}, f"fastapi_database_env.host is DB-HOST; {VARIABLE}"),

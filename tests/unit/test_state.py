@@ -21,7 +21,7 @@ HOST = {
     },
     "volume": {"name": "shop_postgres_data", "exists": True},
 }
-PLAN = {"id": "new", "slot": "green", "image": "shop:1", "converged": False}
+PLAN = {"id": "new", "slot": "green", "image": "shop:1", "converged": False, "database": {}}
 
 
 def services(**changed):
@@ -43,6 +43,7 @@ def test_the_other_slot_is_the_one_that_is_not_live():
         ({**HOST, "live": "", "services": {}}, "new", "blue"),
         ({**HOST, "services": {"app-blue": {**RUNNING, "status": "exited", "release": "old"}}}, "old", "green"),
         ({**HOST, "answer": {"status": 502, "slot": "blue"}}, "old", "green"),
+        ({**HOST, "password": "other"}, "old", "green"),
         ({**HOST, "live": "", "services": {"app-blue": {"status": "exited", "release": "old"}}}, "old", "blue"),
     ],
 )
@@ -58,6 +59,7 @@ def test_what_runs_is_what_is_expected():
     "host",
     [
         {**HOST, "lock": {"token": "left by a run that was killed"}},
+        {**HOST, "password": "other"},
         {**HOST, "orphans": ["0123456789ab_shop-db-1"]},
         {**HOST, "intact": False},
         {**HOST, "answer": {"status": 502, "slot": "blue"}},
@@ -86,6 +88,13 @@ def test_an_update_says_what_it_is_going_to_do():
         "app-blue: stop and remove",
         "volume shop_postgres_data: untouched",
     ]
+
+
+def test_a_database_elsewhere_is_no_service():
+    plan = {**PLAN, "database": {"host": "db.example.com"}}
+    told = state.steps(HOST, plan, {"proxy": "p"}, has_image=True, pending="none")
+    assert not any(line.startswith(("db:", "volume")) for line in told)
+    assert told[-1] == "database on db.example.com: untouched but by the migrations"
 
 
 def test_a_first_deploy_creates_everything():

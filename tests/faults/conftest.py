@@ -60,12 +60,15 @@ class Run:
         self.process.wait()
 
 
+Play = Callable[..., Run]
+
+
 class Server:
     """A server of the lab and the stack `fault` on it."""
 
-    def __init__(self, name: str, environment: dict[str, str]) -> None:
+    def __init__(self, name: str, play: Play) -> None:
         self.name = name
-        self.environment = environment
+        self.play = play
         self.editions = 0
         self.good = ""
 
@@ -83,20 +86,8 @@ class Server:
         subprocess.run(["docker", "cp", str(file), f"{self.name}:/root/{file.name}"], check=True, capture_output=True)
 
     def start(self, playbook: str = "converge", **variables: Any) -> Run:
-        log = ROOT / ".cache" / "faults" / f"{time.time_ns()}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
         path = PLAYBOOKS / "converge.yml" if playbook == "converge" else ROOT / "playbooks" / f"{playbook}.yml"
-        extra = ["--extra-vars", json.dumps(variables)] if variables else []
-        if playbook != "converge":
-            extra = ["--extra-vars", f"@{PLAYBOOKS / 'vars' / 'main.yml'}", *extra]
-        process = subprocess.Popen(
-            ["ansible-playbook", "--inventory", str(INVENTORY), str(path), *extra],
-            cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL, stdout=log.open("w"), stderr=subprocess.STDOUT,
-            text=True, start_new_session=True,
-            # In a run that was started in the background an interrupt would be ignored.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )  # fmt: skip
-        return Run(process, log)
+        return self.play(INVENTORY, path, PLAYBOOKS / "vars" / "main.yml", **variables)
 
     def run(self, playbook: str = "converge", **variables: Any) -> Run:
         run = self.start(playbook, **variables)
@@ -203,8 +194,9 @@ class Load:
 
 
 @pytest.fixture(scope="session")
-def ansible_environment() -> dict[str, str]:
-    return {
+def play() -> Play:
+    """Start ansible-playbook with an inventory, a playbook, a file of variables, and more variables."""
+    environment = {
         **os.environ,
         "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}",
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
@@ -213,6 +205,21 @@ def ansible_environment() -> dict[str, str]:
         "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
         "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
     }
+
+    def start(inventory: Path, playbook: Path, file: Path, **variables: Any) -> Run:
+        log = ROOT / ".cache" / "faults" / f"{time.time_ns()}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        extra = ["--extra-vars", f"@{file}", *(["--extra-vars", json.dumps(variables)] if variables else [])]
+        process = subprocess.Popen(
+            ["ansible-playbook", "--inventory", str(inventory), str(playbook), *extra],
+            cwd=ROOT, env={**environment, "MOLECULE_EPHEMERAL_DIRECTORY": str(inventory.parent)}, stdin=subprocess.DEVNULL,
+            stdout=log.open("w"), stderr=subprocess.STDOUT, text=True, start_new_session=True,
+            # In a run that was started in the background an interrupt would be ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
+        return Run(process, log)
+
+    return start
 
 
 @pytest.fixture(scope="session")
@@ -236,13 +243,13 @@ def disk() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def server(lab: None, disk: None, run: Callable[..., None], ansible_environment: dict[str, str]) -> Iterator[Server]:
+def server(lab: None, disk: None, run: Callable[..., None], play: Play) -> Iterator[Server]:
     """The server, with one good edition; kept for all tests, as each of them leaves it serving."""
     shutil.rmtree(MEMORY, ignore_errors=True)
     memory = {"MOLECULE_EPHEMERAL_DIRECTORY": str(MEMORY)}
     run("faults: create", ["molecule", "create", "--scenario-name", "faults"], "faults/create.log", timeout=600, **memory)
     run("faults: converge", ["molecule", "converge", "--scenario-name", "faults"], "faults/converge.log", timeout=900, **memory)
-    server = Server(SERVER, ansible_environment)
+    server = Server(SERVER, play)
     server.good = "first"
     yield server
     run("faults: destroy", ["molecule", "destroy", "--scenario-name", "faults"], "faults/destroy.log", timeout=300, **memory)

@@ -45,6 +45,9 @@ options:
     description: Token of the last run that was read before; RV(moved) tells whether there was another one since.
     type: str
     default: ""
+  leftover:
+    description: Folder that a run leaves behind where it dies, gone once its lock is taken over.
+    type: path
   owner:
     description: Who holds the lock; the action plugin says it.
     type: dict
@@ -97,6 +100,7 @@ moved:
   type: bool
 """
 
+import shutil
 import time
 from pathlib import Path
 
@@ -136,6 +140,7 @@ def main():
             "wait": {"type": "float", "default": 300},
             "lease": {"type": "float", "default": 3600},
             "seen": {"type": "str", "default": ""},
+            "leftover": {"type": "path"},
             "owner": {"type": "dict"},
             "over": {"type": "str", "default": ""},
         },
@@ -165,6 +170,8 @@ def main():
                     f"{options['wait']:g} s: {'; '.join(left)}. Wait for it or end it, and run the same again."
                 )
             time.sleep(PAUSE)
+        if options["leftover"]:
+            shutil.rmtree(options["leftover"], ignore_errors=True)
     moved = bool(found) or lock.read(root, lock.LAST_RUN).get("token", "") != options["seen"]
     module.exit_json(changed=True, **{**nothing, "taken_over": found, "moved": moved})
 

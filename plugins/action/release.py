@@ -30,6 +30,7 @@ class ActionModule(ActionBase):
             "plan": plan,
             "host": host,
             "database_password": settings.get("fastapi_database_password"),
+            "fleet": len(task_vars["ansible_play_hosts_all"]) > 1,
         }
         damaged = plan["id"] == host["current"] and not host["intact"]
         if plan["id"] not in host["releases"] or (damaged and "source" in self._task.args):

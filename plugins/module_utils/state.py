@@ -60,18 +60,25 @@ def runs_as_expected(host: Mapping[str, Any], slot: str, identity: str) -> bool:
 
 
 def steps(
-    host: Mapping[str, Any], plan: Mapping[str, Any], hashes: Mapping[str, str], has_image: bool, pending: str
+    host: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    hashes: Mapping[str, str],
+    has_image: bool,
+    pending: str,
+    fleet: bool = False,
 ) -> list[str]:
     """Return what a deploy of the plan is going to do, one line each; [] for nothing.
 
-    ``hashes`` are those of the plan's compose file by service, {} where they are not known, ``pending`` what is to be migrated.
+    ``hashes`` are those of the plan's compose file by service, {} where they are not known, ``pending`` what is to be migrated;
+    with a ``fleet`` other hosts change together with this one.
     """
     if plan["converged"]:
         return []
     services = host["services"]
     own, kept = f"app-{plan['slot']}", ["proxy"] if plan["database"] else ["db", "proxy"]
     lines = [] if plan["id"] in host["releases"] else [f"release {plan['id']}: bring it to the host"]
-    lines.append(f"image {plan['image']}: {'there already' if has_image else 'build'}")
+    missing = "build, or have it from a host that does" if fleet else "build"
+    lines.append(f"image {plan['image']}: {'there already' if has_image else missing}")
     lines += [f"{name}: {what}" for name, what in ((name, _fate(services.get(name), hashes.get(name))) for name in kept) if what]
     lines.append(f"migrations: {pending}")
     if services.get(own, {}).get("release") != plan["id"]:

@@ -37,6 +37,10 @@ options:
   database_password:
     description: The database's password, where it is given; set by the controller's part of this module.
     type: str
+  fleet:
+    description: Whether other hosts change together with this one; set by the controller's part of this module.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - drydock.stack.attributes.shows
 author:
@@ -207,6 +211,7 @@ def main():
             "root": {"type": "path"},
             "archive": {"type": "path"},
             "database_password": {"type": "str", "no_log": True},
+            "fleet": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
@@ -220,7 +225,7 @@ def main():
             shown, found = install(module, root, folder, archive)
         has_image = not host["engine"]["problem"] and bool(docker_cli.inspect("image", "inspect", plan["image"]))
         revision, migrations = pending(module, has_image)
-        steps = state.steps(host, plan, found, has_image, migrations)
+        steps = state.steps(host, plan, found, has_image, migrations, module.params["fleet"])
     except docker_cli.EngineError as error:
         module.fail_json(msg=f"{folder}/compose.yaml is refused by Docker Compose: {error}")
     except OSError as error:

@@ -97,6 +97,11 @@ def test_a_database_elsewhere_is_no_service():
     assert told[-1] == "database on db.example.com: untouched but by the migrations"
 
 
+def test_an_image_may_come_from_another_host():
+    told = state.steps(HOST, PLAN, {}, has_image=False, pending="none", fleet=True)
+    assert "image shop:1: build, or have it from a host that does" in told
+
+
 def test_a_first_deploy_creates_everything():
     bare = {**HOST, "live": "", "current": "", "releases": {}, "services": {}, "volume": {"name": "v", "exists": False}}
     told = state.steps(bare, {**PLAN, "slot": "blue"}, {}, has_image=False, pending="none")

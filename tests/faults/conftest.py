@@ -40,6 +40,13 @@ class Run:
         """All that it said so far, on one line, as Ansible breaks lines where it likes."""
         return " ".join(self.log.read_text(errors="replace").split())
 
+    @property
+    def steps(self) -> list[str]:
+        """What it said that it was going to do."""
+        told = self.log.read_text().partition("release | Show what is to be done")[2].partition("\nTASK [")[0]
+        lines = " ".join(told.split()).partition("msg: - ")[2].split(" - ")
+        return [line.strip("'\" ") for line in lines if line]
+
     def wait(self) -> int:
         try:
             return self.process.wait(timeout=DEPLOY_TIMEOUT)
@@ -85,9 +92,9 @@ class Server:
         """Copy a program of the tests to /root of the server."""
         subprocess.run(["docker", "cp", str(file), f"{self.name}:/root/{file.name}"], check=True, capture_output=True)
 
-    def start(self, playbook: str = "converge", **variables: Any) -> Run:
+    def start(self, playbook: str = "converge", options: tuple[str, ...] = (), **variables: Any) -> Run:
         path = PLAYBOOKS / "converge.yml" if playbook == "converge" else ROOT / "playbooks" / f"{playbook}.yml"
-        return self.play(INVENTORY, path, PLAYBOOKS / "vars" / "main.yml", **variables)
+        return self.play(INVENTORY, path, PLAYBOOKS / "vars" / "main.yml", options, **variables)
 
     def run(self, playbook: str = "converge", **variables: Any) -> Run:
         run = self.start(playbook, **variables)
@@ -142,6 +149,14 @@ class Server:
             "leftovers": sorted(self.sh("ls -A /opt/fault").split()),
         }
 
+    def images(self) -> list[str]:
+        """Return the references of the stack's images."""
+        return self.sh("docker image ls --filter label=drydock.stack=fault --format '{{.Repository}}:{{.Tag}}'").split()
+
+    def rows(self) -> str:
+        """Return how many rows have been written."""
+        return self.sh("docker exec fault-db-1 psql -qAtU fault -d fault -c 'SELECT count(*) FROM written'")
+
     def is_as_before(self, before: dict[str, Any]) -> None:
         now = self.state()
         # A record of the last run is written by each of them.
@@ -195,7 +210,7 @@ class Load:
 
 @pytest.fixture(scope="session")
 def play() -> Play:
-    """Start ansible-playbook with an inventory, a playbook, a file of variables, and more variables."""
+    """Start ansible-playbook with an inventory, a playbook, a file of variables, options and more variables."""
     environment = {
         **os.environ,
         "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}",
@@ -206,12 +221,12 @@ def play() -> Play:
         "ANSIBLE_PYTHON_INTERPRETER": "/usr/bin/python3",
     }
 
-    def start(inventory: Path, playbook: Path, file: Path, **variables: Any) -> Run:
+    def start(inventory: Path, playbook: Path, file: Path, options: tuple[str, ...] = (), **variables: Any) -> Run:
         log = ROOT / ".cache" / "faults" / f"{time.time_ns()}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         extra = ["--extra-vars", f"@{file}", *(["--extra-vars", json.dumps(variables)] if variables else [])]
         process = subprocess.Popen(
-            ["ansible-playbook", "--inventory", str(inventory), str(playbook), *extra],
+            ["ansible-playbook", "--inventory", str(inventory), str(playbook), *options, *extra],
             cwd=ROOT, env={**environment, "MOLECULE_EPHEMERAL_DIRECTORY": str(inventory.parent)}, stdin=subprocess.DEVNULL,
             stdout=log.open("w"), stderr=subprocess.STDOUT, text=True, start_new_session=True,
             # In a run that was started in the background an interrupt would be ignored.

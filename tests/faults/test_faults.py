@@ -79,6 +79,48 @@ def test_slow_requests_and_a_websocket_outlive_the_flip(server, figure):
     figure(f"5 requests of {SLOW} s answered over the flip; the websocket ended after {told['socket_closed_after_s']:.0f} s")
 
 
+# --- The plan ---
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"files": {"marker.py": "PLAN = 1\n"}},
+        {"fastapi_database_pids_limit": 500, "fastapi_request_body_limit": "9MB"},
+    ],
+    ids=["source", "settings of database and front door"],
+)
+def test_the_plan_is_what_happens(server, tmp_path, changes):
+    """A run with --check, then without: the first touches nothing and says what the second does, service by service."""
+    variables = {key: value for key, value in changes.items() if key != "files"}
+    if "files" in changes:
+        variables["fastapi_source"] = source(tmp_path, changes["files"])
+    edition = server.next_edition()
+    before, images, rows = server.state(), server.images(), server.rows()
+    plan = server.start(options=("--check", "--diff"), lab_edition=edition, **variables)
+    assert plan.wait() == 0, plan.output[-3000:]
+    assert server.state() == before
+    assert server.images() == images
+    run = server.run(lab_edition=edition, **variables)
+    assert run.process.returncode == 0, run.output[-3000:]
+    assert plan.steps == run.steps
+    said = dict(line.partition(": ")[::2] for line in run.steps)
+    after = server.state()
+    for service in ("db", "proxy"):
+        recreated = before["containers"][f"fault-{service}-1"] != after["containers"][f"fault-{service}-1"]
+        assert recreated == ("recreate" in said.get(service, "")), (service, said)
+    assert ("fastapi_database_pids_limit" in variables) == ("recreate" in said.get("db", ""))
+    assert said[f"app-{before['live']}"] == "stop and remove"
+    assert said[f"app-{after['live']}"] == "create"
+    assert said["front door"] == f"from {before['live']} to {after['live']}"
+    [(image, fate)] = [(name, fate) for name, fate in said.items() if name.startswith("image ")]
+    assert (image.removeprefix("image ") in images) == (fate == "there already")
+    assert image.removeprefix("image ") in server.images()
+    assert said["volume fault_postgres_data"] == "untouched"
+    assert server.rows() == rows
+    server.deploy()
+
+
 # --- A release that cannot be made ---
 
 
@@ -218,6 +260,7 @@ def test_an_interrupt_from_the_keyboard(server):
     while run.process.poll() is None:
         os.killpg(run.process.pid, signal.SIGINT)
         time.sleep(1)
+    assert run.process.returncode != 0
     assert server.state()["live"] == before["live"]
     server.converges()
 
@@ -283,12 +326,11 @@ def test_the_engine_is_restarted(server):
 def test_a_process_is_killed(server, service):
     """The process of application, database or front door is killed: serving again by itself, nothing lost."""
     live = server.state()["live"]
-    written = "docker exec fault-db-1 sh -c 'psql -qAtU fault -d fault -c \"SELECT count(*) FROM written\"'"
-    before = server.sh(written)
+    before = server.rows()
     container = f"fault-{service}-1" if service != "app" else f"fault-app-{live}-1"
     server.sh(f"kill -9 $(docker inspect --format '{{{{.State.Pid}}}}' {container})")
     server.wait_until_serving()
-    assert server.sh(written) == before
+    assert server.rows() == before
     server.is_clean()
     server.converges()
 
@@ -457,7 +499,7 @@ def test_of_many_releases_three_are_kept(server):
         server.deploy()
     releases = server.state()["releases"]
     assert len(releases) == 3
-    images = server.sh("docker image ls --filter label=drydock.stack=fault --format '{{.Repository}}:{{.Tag}}'").split()
+    images = server.images()
     used = {json.loads(server.sh(f"cat /opt/fault/releases/{name}/release.json"))["image"] for name in releases}
     assert set(images) == used
     server.is_clean()

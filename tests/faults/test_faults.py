@@ -493,6 +493,22 @@ def test_a_rollback_to_a_release_whose_image_is_gone(server, tmp_path):
     server.good = earlier
 
 
+def test_a_clock_that_is_an_hour_late(server):
+    """The clock of the host falls back by an hour: deploys, locks and the order of the releases do not mind."""
+    server.sh("apt-get update --quiet=2 && apt-get install --yes --quiet=2 --no-install-recommends faketime >/dev/null")
+    server.sh("printf '#!/bin/sh\\nexec faketime -f -1h /usr/bin/python3 \"$@\"\\n' > /root/late && chmod +x /root/late")
+    server.deploy()
+    earlier = server.good
+    server.deploy(ansible_python_interpreter="/root/late")
+    deployed = json.loads(server.sh("cat /opt/fault/current/release.json"))["deployed"]
+    assert deployed < server.sh("date --utc --date='30 minutes ago' +%Y-%m-%dT%H:%M:%S")
+    run = server.run("rollback")
+    assert run.process.returncode == 0, run.output[-3000:]
+    assert server.edition() == earlier
+    server.good = earlier
+    server.is_clean()
+
+
 def test_of_many_releases_three_are_kept(server):
     """Many releases: three are kept, with their images, and nothing else."""
     for _ in range(4):

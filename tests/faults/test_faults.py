@@ -375,7 +375,7 @@ def test_the_disk_is_full_while_the_image_is_built(server, tmp_path):
         files = {"requirements.txt": (APP / "requirements.txt").read_text() + "numpy\n"}
         server.fails(
             "build | Ensure the build succeeded",
-            "No space left",
+            "space left on device",
             fastapi_source=source(tmp_path, files),
             fastapi_disk_required=0,
         )

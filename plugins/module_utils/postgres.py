@@ -6,9 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,53 +115,3 @@ def advisory_lock(database: Database, seconds: float) -> Iterator[None]:
             session.wait(timeout=10)
         if session.poll() is None:
             session.kill()
-
-
-def dump(database: Database, file: Path) -> str:
-    """Write the whole database to a file as ``pg_dump --format=custom`` does, with its checksum beside; return the checksum.
-
-    The dump is complete and readable before it gets its name, and on the disk. Raises DatabaseError.
-    """
-    partial = file.with_name(f".{file.name}.partial")
-    try:
-        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as output:
-            done = subprocess.run(
-                database.program("pg_dump", "--format=custom", "--compress=6"),
-                stdout=output, stderr=subprocess.PIPE, check=False, env=database.environment(),
-            )  # fmt: skip
-            os.fsync(output.fileno())
-        if done.returncode:
-            raise DatabaseError(f"pg_dump: {done.stderr.decode(errors='replace').strip()[-500:]}")
-        with partial.open("rb") as source:
-            listed = subprocess.run(
-                database.program("pg_restore", "--list", stdin=True, connects=False),
-                stdin=source, capture_output=True, check=False, env=database.environment(),
-            )  # fmt: skip
-        if listed.returncode:
-            raise DatabaseError(f"pg_restore cannot read the dump: {listed.stderr.decode(errors='replace').strip()[-500:]}")
-        with partial.open("rb") as source:
-            checksum = _sha256(source)
-        partial.replace(file)
-    except OSError as error:
-        raise DatabaseError(f"the dump cannot be written: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)
-    sums = file.with_name(f"{file.name}.sha256")
-    sums.write_text(f"{checksum}  {file.name}\n")
-    folder = os.open(file.parent, os.O_RDONLY)
-    os.fsync(folder)
-    os.close(folder)
-    return checksum
-
-
-def _sha256(file) -> str:
-    """Return the hash of a file, block by block; `hashlib.file_digest` is not in every Python that a host has."""
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
-
-
-def stamp() -> str:
-    """Return the time of now as it stands in the name of a dump: 20260131T235959Z."""
-    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())

@@ -79,11 +79,10 @@ import subprocess
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import docker_cli, engine, postgres
+from ansible_collections.drydock.stack.plugins.module_utils import docker_cli, dumps, engine, postgres
 from ansible_collections.drydock.stack.plugins.module_utils.release import without_password
 
 LINES = 40
-DUMP = "*-before-*.dump"
 
 
 def run_command(container, plan, timeout):
@@ -108,11 +107,12 @@ def run_command(container, plan, timeout):
     return process.returncode, said
 
 
-def prune(folder, keep):
-    """Remove the oldest dumps that were made before migrations."""
-    for file in sorted(folder.glob(DUMP), reverse=True)[keep:]:
-        file.unlink()
-        file.with_name(f"{file.name}.sha256").unlink(missing_ok=True)
+def dump(database, plan, keep):
+    """Dump the database before a migration, remove the oldest such dumps, and return the new one's name."""
+    settings, root = {"name": database.stack, "keep_before": keep, "elsewhere": database.external}, database.root
+    made = dumps.make(settings, root, before=plan["id"])["name"]
+    dumps.prune(settings, root, dumps.read_json(root / "backups" / dumps.STATE).get("checks", {}))
+    return made
 
 
 def main():
@@ -136,14 +136,13 @@ def main():
     if module.check_mode:
         module.exit_json(changed=True, **told)
     try:
-        if module.params["backup"] and not module.params["first"]:
-            file = root / "backups" / f"{postgres.stamp()}-before-{plan['id']}.dump"
-            postgres.dump(database, file)
-            told["dump"] = file.name
-            prune(file.parent, module.params["keep"])
-        with postgres.advisory_lock(database, module.params["timeout"]):
-            code, said = run_command(f"{name}-migrate", plan, module.params["timeout"])
-    except postgres.DatabaseError as error:
+        # Whoever dumps the database holds locks that a migration would wait for, with all requests behind it.
+        with dumps.alone(root, "A migration", module.params["timeout"]):
+            if module.params["backup"] and not module.params["first"]:
+                told["dump"] = dump(database, plan, module.params["keep"])
+            with postgres.advisory_lock(database, module.params["timeout"]):
+                code, said = run_command(f"{name}-migrate", plan, module.params["timeout"])
+    except (postgres.DatabaseError, dumps.DataError) as error:
         module.fail_json(msg=f"The database could not be made ready to be migrated: {error}", **told)
     told["output"] = without_password(root, said).splitlines()[-LINES:]
     told["after"] = postgres.revision(database)

@@ -1,0 +1,254 @@
+"""Backups without a database: which stay, what their files say, and what is told of them."""
+
+import datetime
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ansible_collections.drydock.stack.plugins.module_utils import dumps
+from hypothesis import given
+from hypothesis import strategies as st
+
+NOW = datetime.datetime(2026, 3, 31, 12, tzinfo=datetime.UTC)
+SETTINGS = {"name": "shop", "keep": {"last": 2}, "keep_before": 1, "schedule": "daily", "max_age": 26}
+
+
+def name(hours, before=""):
+    return f"{NOW - datetime.timedelta(hours=hours):{dumps.STAMP}}{before}.dump"
+
+
+def put(folder, dump, data=b"dump", **manifest):
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / dump
+    file.write_bytes(data)
+    globals_file, manifest_file = dumps.companions(file)
+    globals_file.write_text("roles")
+    told = {"bytes": len(data), "sha256": dumps.sha256(file), "globals_sha256": dumps.sha256(globals_file), **manifest}
+    manifest_file.write_text(json.dumps(told))
+    return file
+
+
+# --- Which stay ---
+
+
+@pytest.mark.parametrize(
+    ("keep", "hours", "stay"),
+    [
+        ({}, [1, 2], [1]),
+        ({"last": 2}, [1, 2, 3], [1, 2]),
+        ({"daily": 2}, [1, 2, 25, 26, 49], [1, 25]),
+        # The days that have a backup count, not those of the calendar.
+        ({"daily": 2}, [1, 100, 200], [1, 100]),
+        ({"weekly": 2}, [1, 24, 24 * 3, 24 * 8], [1, 24 * 3]),
+        ({"monthly": 2}, [1, 24 * 29, 24 * 31, 24 * 40], [1, 24 * 31]),
+        ({"within": 2}, [1, 30, 47, 49], [1, 30, 47]),
+        ({"last": 1, "daily": 2, "monthly": 2}, [1, 25, 49, 24 * 31], [1, 25, 24 * 31]),
+    ],
+)
+def test_what_stays_is_told_by_count_and_by_age(keep, hours, stay):
+    assert dumps.staying([name(hour) for hour in hours], keep, NOW) == {name(hour) for hour in stay}
+
+
+@given(
+    st.sets(st.integers(0, 20000), min_size=1),
+    st.dictionaries(st.sampled_from(["last", "daily", "weekly", "monthly", "within"]), st.integers(0, 9)),
+)
+def test_the_newest_stays_and_nothing_comes_back(hours, keep):
+    names = {name(hour) for hour in hours}
+    stay = dumps.staying(names, keep, NOW)
+    assert max(names) in stay <= names
+    assert dumps.staying(stay, keep, NOW) == stay
+
+
+def test_one_that_is_not_sound_is_neither_counted_nor_removed(tmp_path):
+    files = [put(tmp_path / "backups", name(hour)) for hour in (1, 2, 3, 4)]
+    states = {file.name: {"state": "sound"} for file in files} | {files[0].name: {"state": "changed"}}
+    assert dumps.prune(SETTINGS, tmp_path, states) == [files[3].name]
+    assert [file.exists() for file in files] == [True, True, True, False]
+    assert not any(file.exists() for file in dumps.companions(files[3]))
+
+
+def test_those_before_migrations_are_counted_apart(tmp_path):
+    before = [put(tmp_path / "backups", name(hour, "-before-0123456789ab")) for hour in (1, 2)]
+    others = [put(tmp_path / "backups", name(hour)) for hour in (3, 4)]
+    states = {file.name: {"state": "sound"} for file in (*before, *others)}
+    assert dumps.prune(SETTINGS, tmp_path, states) == [before[1].name]
+    assert dumps.prune({"keep_before": 0}, tmp_path, states) == [before[0].name]
+    assert all(file.exists() for file in others)
+
+
+# --- What their files say ---
+
+
+def test_a_dump_is_what_was_written(tmp_path):
+    file = put(tmp_path, name(1), rows={"a": 1})
+    assert dumps.sound(file)["rows"] == {"a": 1}
+    assert dumps.judge(file, {})["state"] == "sound"
+
+
+@pytest.mark.parametrize("data", [b"dum", b"dumq", b"dump ", b""])
+def test_a_dump_that_was_changed_is_told(tmp_path, data):
+    file = put(tmp_path, name(1))
+    file.write_bytes(data)
+    assert dumps.judge(file, {})["state"] == "changed"
+    with pytest.raises(dumps.DataError, match="its checksum differs"):
+        dumps.sound(file)
+
+
+def test_roles_that_were_changed_are_told(tmp_path):
+    file = put(tmp_path, name(1))
+    dumps.companions(file)[0].write_text("CREATE ROLE mallory SUPERUSER")
+    with pytest.raises(dumps.DataError, match=r"globals\.sql is not what was written"):
+        dumps.sound(file)
+
+
+def test_a_file_that_was_read_is_not_read_again_unless_it_is_another(tmp_path, monkeypatch):
+    file = put(tmp_path, name(1))
+    known = {file.name: dumps.judge(file, {})}
+    monkeypatch.setattr(dumps, "sha256", lambda path: "another")
+    assert dumps.judge(file, known)["state"] == "sound"
+    assert dumps.judge(file, known, thorough=True)["state"] == "changed"
+    file.touch()
+    assert dumps.judge(file, known)["state"] == "changed"
+
+
+def test_a_dump_without_a_manifest_is_neither(tmp_path):
+    file = put(tmp_path, name(1))
+    dumps.companions(file)[1].unlink()
+    assert dumps.judge(file, {})["state"] == "unknown"
+    assert dumps.sound(file) == {}
+
+
+def test_what_was_cut_off_is_removed_and_nothing_else(tmp_path):
+    whole = put(tmp_path, name(1))
+    cut = put(tmp_path, name(2))
+    cut.unlink()
+    (tmp_path / f".{name(3)}.partial").touch()
+    (tmp_path / "notes.json").touch()
+    (tmp_path / dumps.STATE).touch()
+    dumps.tidy(tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == {
+        whole.name, *(file.name for file in dumps.companions(whole)), "notes.json", dumps.STATE,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("user", "written"), [("shop", "shop"), ("Alt-Owner", '"Alt-Owner"'), ('a"b', '"a""b"')])
+def test_the_owners_role_is_left_out_and_the_others_are_not(user, written):
+    known = (
+        f"CREATE ROLE {written};\nALTER ROLE {written} WITH SUPERUSER PASSWORD 'SCRAM-SHA-256$x';\n"
+        f"CREATE ROLE reader;\nALTER ROLE reader WITH LOGIN;\nALTER ROLE {written} SET work_mem TO '7MB';\n"
+    )
+    assert dumps.without_owner(known, user) == (
+        f"CREATE ROLE reader;\nALTER ROLE reader WITH LOGIN;\nALTER ROLE {written} SET work_mem TO '7MB';\n"
+    )
+
+
+def test_rows_that_differ_are_told(monkeypatch):
+    class Session:
+        def __init__(self, container):
+            """Ask nobody."""
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            """Nothing was opened."""
+
+        def contents(self):
+            return {
+                "database": "shop", "revision": "b", "large_objects": 1, "encoding": "UTF8",
+                "extensions": {}, "rows": {"a": 1, "new": 0},
+            }  # fmt: skip
+
+    monkeypatch.setattr(dumps, "Session", Session)
+    manifest = {"revision": "a", "large_objects": 1, "rows": {"a": 2, "gone": 3}, "extensions": {"pg_trgm": "1.6"}}
+    assert dumps.differences("c", manifest) == [
+        "a had 2 rows, and has 1",
+        "gone had 3 rows, and has none",
+        "new had no rows, and has 0",
+        "revision was a, and is b",
+        "the extension pg_trgm is missing",
+    ]
+    assert dumps.differences("c", {}) == []
+
+
+@pytest.mark.parametrize(
+    ("manifest", "said"),
+    [
+        ({"database": "other"}, "fastapi_database_name is shop and .* was made of other"),
+        ({"user": "other"}, "fastapi_database_user is shop and .* was made of other"),
+        ({"server": 18}, "is of PostgreSQL 18; use an image of that version"),
+    ],
+)
+def test_a_dump_of_another_database_is_refused(manifest, said):
+    settings = {"database": "shop", "user": "shop", "image": "reg:5000/postgres:17-trixie"}
+    good = {"database": "shop", "user": "shop", "server": 17}
+    dumps.belongs(settings, good, Path("x.dump"))
+    dumps.belongs(settings, {}, Path("x.dump"))
+    with pytest.raises(dumps.DataError, match=said):
+        dumps.belongs(settings, good | manifest, Path("x.dump"))
+
+
+# --- What is told of them ---
+
+
+def test_what_needs_a_look_is_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(dumps, "now", lambda: NOW)
+    put(tmp_path / "backups", name(30))
+    put(tmp_path / "backups", name(1)).write_bytes(b"x")
+    with dumps.alone(tmp_path, "A test"):
+        dumps.change_state(
+            tmp_path,
+            last={"at": "t1", "ok": False, "message": "the disk is full"},
+            proof={"at": "t2", "ok": False, "message": "no room", "name": name(1)},
+        )
+    told = dumps.listing(SETTINGS, tmp_path)
+    assert [dump["checksum"] for dump in told["backups"]] == ["changed", "sound"]
+    assert told["problems"] == [
+        "The last backup failed at t1: the disk is full",
+        "The newest sound backup is 30.0 hours old, and 26 are allowed: it is overdue.",
+        f"{name(1)} is not what was written: its checksum differs.",
+        "The last drill failed at t2: no room",
+    ]
+
+
+def test_a_stack_without_a_schedule_is_never_overdue(tmp_path):
+    assert dumps.listing(SETTINGS, tmp_path)["problems"] == ["There is no sound backup yet."]
+    assert dumps.listing(SETTINGS | {"schedule": ""}, tmp_path)["problems"] == []
+
+
+def test_days_since_the_last_proof():
+    assert dumps.proven_days({}, NOW) is None
+    assert dumps.proven_days({"proven": "2026-03-29T12:00:00Z"}, NOW) == 2
+
+
+def test_two_at_once_one_waits_and_then_refuses(tmp_path):
+    with (
+        dumps.alone(tmp_path, "A drill"),
+        pytest.raises(dumps.DataError, match=r"A drill \(process .* has not ended after 0 s"),
+        dumps.alone(tmp_path, "A backup", wait=0),
+    ):
+        pass
+    with dumps.alone(tmp_path, "A backup", wait=0):
+        pass
+    assert (tmp_path / "backups").stat().st_mode & 0o777 == 0o700
+
+
+def test_the_program_runs_by_itself(tmp_path):
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "data"
+    program.write_bytes(Path(dumps.__file__).read_bytes())
+    command = [sys.executable, "-I", str(program)]
+    assert subprocess.run([*command, "list"], capture_output=True, check=False).returncode == 2
+    (tmp_path / dumps.SETTINGS).write_text(json.dumps(SETTINGS))
+    told = subprocess.run([*command, "list"], capture_output=True, check=True)
+    assert json.loads(told.stdout)["problems"] == ["There is no sound backup yet."]
+
+
+def test_a_failure_calls_the_operator(tmp_path):
+    settings = SETTINGS | {"alert": ["sh", "-c", f"cat > {tmp_path}/said; echo $DRYDOCK_STACK >> {tmp_path}/said"]}
+    dumps.alert(settings, "the backup failed")
+    assert (tmp_path / "said").read_text() == "the backup failed\nshop\n"
+    dumps.alert(settings | {"alert": ["/nonexistent"]}, "x")

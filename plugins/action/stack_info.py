@@ -2,8 +2,10 @@
 # MIT License (see LICENSE)
 from __future__ import annotations
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible_collections.drydock.stack.plugins.plugin_utils.variables import value_of
+from ansible_collections.drydock.stack.plugins.plugin_utils.backups import backup_settings
+from ansible_collections.drydock.stack.plugins.plugin_utils.variables import Settings, value_of
 
 PASSWORD = "fastapi_database_password"
 
@@ -16,4 +18,8 @@ class ActionModule(ActionBase):
         arguments = dict(self._task.args)
         if PASSWORD in task_vars:
             arguments["database_password"] = value_of(self._templar, PASSWORD, task_vars[PASSWORD])
+        if boolean(arguments.get("schedule", False)):
+            settings = Settings(self._templar, task_vars)
+            arguments["backup"] = backup_settings(settings)
+            arguments["rclone_config"] = settings["fastapi_backup_rclone_config"]
         return self._execute_module("drydock.stack.stack_info", module_args=arguments, task_vars=task_vars)

@@ -31,7 +31,17 @@ def refusals(host: Mapping[str, Any], settings: Mapping[str, Any], earlier: bool
     return [
         *engine(host["engine"]),
         *disk(host["disk"], settings),
-        *([] if earlier else [*ports(host), *ca_bundle(host, settings), *sample(host, settings), *data(host, settings)]),
+        *(
+            []
+            if earlier
+            else [
+                *ports(host),
+                *ca_bundle(host, settings),
+                *sample(host, settings),
+                *data(host, settings),
+                *proof(host, settings),
+            ]
+        ),
     ]
 
 
@@ -112,6 +122,18 @@ def place(host: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterator[str]
         )
     if elsewhere and host["password"] == "missing" and not settings.get("fastapi_database_password"):
         yield f"fastapi_database_host is {elsewhere} and there is no password for it; give it as fastapi_database_password."
+
+
+def proof(host: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    """Refuse to change a stack whose backups nobody has restored for too long."""
+    days, proven = int(settings["fastapi_require_proven_restore_days"]), host["proven_days"]
+    if not days or not host["current"] or 0 <= proven <= days:
+        return []
+    found = f"{proven:.1f} days ago" if proven >= 0 else "never"
+    return [
+        f"fastapi_require_proven_restore_days is {days}, and a backup of {settings['fastapi_name']} was last restored with "
+        f"success {found}; run the playbook drill, or give fastapi_drill_schedule."
+    ]
 
 
 def data(host: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:

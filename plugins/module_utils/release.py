@@ -32,6 +32,7 @@ SLOTS = ("blue", "green")
 
 FOLDERS = {
     "": 0o750,
+    "bin": 0o750,
     "releases": 0o750,
     "proxy": 0o755,
     "proxy/live": 0o755,

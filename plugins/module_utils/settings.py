@@ -44,6 +44,7 @@ DATABASE_ENV = {
     "url": "DATABASE_URL",
     "sslmode": "PGSSLMODE",
 }
+BACKUP_KEEP = ("last", "daily", "weekly", "monthly", "within")
 # Names in .env that are not the user's, with what to do instead.
 RESERVED = {
     "WEB_CONCURRENCY": "set fastapi_workers instead",
@@ -70,6 +71,9 @@ LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 BODY_SIZE = re.compile(r"[0-9]+(\.[0-9]+)?([KMGT]i?)?B?", re.IGNORECASE)
 LOG_SIZE = re.compile(r"[1-9][0-9]*[kmg]?")
 READINESS_PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
+SCHEDULE = re.compile(r"[A-Za-z0-9*:,./~ -]{1,80}")
+RCLONE_PLACE = re.compile(r"[A-Za-z0-9_.-][A-Za-z0-9_. -]*:[^\0]*")
+RECIPIENT = re.compile(r"age1[a-z0-9]{58}|ssh-(ed25519|rsa) [A-Za-z0-9+/=]+( .*)?")
 HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+@-]*")
 GIT_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[^/@\s]+@[^/:\s]+:")
@@ -482,7 +486,35 @@ def _query(name: str, value: Any) -> Iterator[str]:
         yield f"{name} is empty or holds a NUL character; give SQL, such as 'SELECT version()'."
 
 
+def _keep(name: str, value: Any) -> Iterator[str]:
+    if not isinstance(value, Mapping):
+        yield _say(name, value, f"use a mapping of {', '.join(BACKUP_KEEP)} to numbers.")
+        return
+    for key, number in value.items():
+        if key not in BACKUP_KEEP:
+            yield f"{name} has the key {_shown(key)}; use {', '.join(BACKUP_KEEP)}."
+        else:
+            yield from _number(0, 10000)(f"{name}.{key}", number)
+
+
+def _copy_to(value: str) -> str | None:
+    if (value.startswith("/") and ".." not in value.split("/")) or RCLONE_PLACE.fullmatch(value):
+        return None
+    return "use the absolute path of a folder on the host, or remote:path as rclone has it, such as offsite:bucket/shop."
+
+
+def _lines(name: str, value: Any) -> Iterator[str]:
+    # Text of many lines, which is not shown.
+    if not isinstance(value, str):
+        yield f"{name} is {kind(value)}; use text: put it between quotes."
+    elif "\0" in value or not _valid(value):
+        yield f"{name} holds a NUL character or invalid Unicode; use other text."
+
+
 _SECONDS = _number(1, 86400)
+_SCHEDULE = _text(
+    _matches(SCHEDULE, 'use what systemd takes as OnCalendar=, such as daily or "*-*-* 02:30", or "" for never.'), empty=True
+)
 _MEMORY = _text(_memory, empty=True)
 _CPUS = _decimal(0.01, 'use a number of processors from 0.01 on, such as 1.5, or "" for no limit.', empty=True)
 _PIDS = _number(1, 2**22)
@@ -514,6 +546,16 @@ RULES: dict[str, Rule] = {
     "fastapi_database_host": _text(_database_host, empty=True),
     "fastapi_database_port": _number(1, 65535),
     "fastapi_database_sslmode": _choice(*SSL_MODES),
+    "fastapi_backup_schedule": _SCHEDULE,
+    "fastapi_backup_keep": _keep,
+    "fastapi_backup_max_age": _decimal(0, "use a number of hours from 0 on.", empty=False),
+    "fastapi_backup_copy_to": _text(_copy_to, empty=True),
+    "fastapi_backup_rclone_config": _lines,
+    "fastapi_backup_encrypt_to": _text(_matches(RECIPIENT, "use a recipient of age, age1…, or a public key of ssh."), empty=True),
+    "fastapi_alert_command": _list(lambda value: None),
+    "fastapi_drill_schedule": _SCHEDULE,
+    "fastapi_drill_query": _lines,
+    "fastapi_require_proven_restore_days": _number(0, 3650),
     "fastapi_database_name": _text(_database_name),
     "fastapi_database_user": _text(_database_user),
     "fastapi_database_password": _password,
@@ -575,6 +617,13 @@ def _together(settings: Mapping[str, Any]) -> Iterator[str]:
         yield f"fastapi_tls is {tls} and fastapi_domain is not set; set it, or leave fastapi_tls at auto."
     if domain and str(port) in ("80", "443"):
         yield f"fastapi_port is {port}, which the front door takes for fastapi_domain by itself; leave fastapi_port out."
+    remote, rclone = settings.get("fastapi_backup_copy_to"), settings.get("fastapi_backup_rclone_config", "")
+    named = remote.partition(":")[0] if isinstance(remote, str) and remote and not remote.startswith(("/", ":")) else ""
+    if named and isinstance(rclone, str) and f"[{named}]" not in rclone:
+        yield (
+            f"fastapi_backup_copy_to is {_shown(remote)}, and fastapi_backup_rclone_config has no section [{named}]; add it, as "
+            "`rclone config` makes one."
+        )
     source, version = settings.get("fastapi_source"), settings.get("fastapi_source_version", "HEAD")
     of_git = isinstance(version, str) and version != "HEAD" and REVISION.fullmatch(version)
     if of_git and isinstance(source, str) and not is_git_url(source):

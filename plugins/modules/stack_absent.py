@@ -8,7 +8,7 @@ module: stack_absent
 short_description: Take a stack away from a host
 version_added: "0.1.0"
 description:
-  - Removes the stack's containers, networks, images and releases. The volumes, the secrets and the backups stay.
+  - Removes the stack's containers, networks, images, releases and timers. The volumes, the secrets and the backups stay.
   - Removes nothing that is not the stack's, by Compose's and its own labels.
 options:
   name:
@@ -54,10 +54,10 @@ import shutil
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import docker_cli
+from ansible_collections.drydock.stack.plugins.module_utils import docker_cli, timers
 
 VOLUMES = ("postgres_data", "caddy_data", "caddy_config")
-STACK_FILES = ("current", "releases", "proxy")
+STACK_FILES = ("current", "releases", "proxy", "bin", "backup.json")
 
 
 def listed(*arguments):
@@ -65,8 +65,8 @@ def listed(*arguments):
 
 
 def remove_path(path):
-    if path.is_symlink() or path.is_file():
-        path.unlink()
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
     else:
         shutil.rmtree(path)
 
@@ -94,6 +94,7 @@ def main():
         files = [path for path in (root / entry for entry in STACK_FILES) if path.exists() or path.is_symlink()]
         secrets = [root / "secrets"] if (root / "secrets").exists() else []
         backups = [root / "backups"] if (root / "backups").exists() and any((root / "backups").iterdir()) else []
+        files += [path for path in timers.own(name) if path.exists()]
         if data:
             files += secrets
         removed = [
@@ -109,6 +110,7 @@ def main():
                 docker_cli.docker("image", "rm", *images)
             if data and volumes:
                 docker_cli.docker("volume", "rm", *volumes)
+            timers.removed(name)
             for path in files:
                 remove_path(path)
             if data and not backups:

@@ -34,6 +34,17 @@ options:
     description: C(host) and C(port) of a database that is not the stack's own, {} for none.
     type: dict
     default: {}
+  schedule:
+    description: Whether to tell if the host backs the stack up by itself, as the variables of the role have it.
+    type: bool
+    default: false
+  backup:
+    description: What the role's variables say about backups; set by the controller's part of this module.
+    type: dict
+  rclone_config:
+    description: Configuration of rclone for the copies; set by the controller's part of this module.
+    type: str
+    default: ""
   database_password:
     description: The password to compare with the one that the host keeps; set by the controller's part of this module.
     type: str
@@ -136,6 +147,25 @@ ca_bundle_missing:
   description: Whether there is no file where the CA bundle is said to be.
   returned: always
   type: bool
+backups:
+  description:
+    - C(backups) on the host, the newest first, what the C(last) one and the last C(proof) came to, and C(problems), one line
+      each; {} where no deploy has set them up.
+  returned: always
+  type: dict
+proven_days:
+  description: How many days ago a backup was restored with success, -1 for never.
+  returned: always
+  type: float
+scheduled:
+  description: Whether the host backs the stack up as it was asked for; true where it was not asked.
+  returned: always
+  type: bool
+programs_missing:
+  description: Programs that the copies of backups need and the host lacks.
+  returned: always
+  type: list
+  elements: str
 password:
   description: C(missing) where the host keeps none, C(kept) where it does and none was given, else C(same) or C(other).
   returned: always
@@ -153,7 +183,7 @@ import zlib
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import docker_cli, lock, maintenance
+from ansible_collections.drydock.stack.plugins.module_utils import docker_cli, dumps, engine, lock, maintenance, timers
 from ansible_collections.drydock.stack.plugins.module_utils.asking import Probe
 from ansible_collections.drydock.stack.plugins.module_utils.ports import holder
 from ansible_collections.drydock.stack.plugins.module_utils.release import filled, live, recorded
@@ -318,6 +348,28 @@ def existing(path):
     return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
+def backups(root):
+    settings = dumps.read_json(root / dumps.SETTINGS)
+    return dumps.listing(settings, root) if settings else {}
+
+
+def proven_days(root):
+    days = dumps.proven_days(dumps.read_json(root / "backups" / dumps.STATE), dumps.now())
+    return -1 if days is None else round(days, 2)
+
+
+def scheduled(root, wanted, rclone):
+    try:
+        return wanted is None or not timers.lacking(root, wanted, rclone)
+    except timers.ScheduleError:
+        return False
+
+
+def programs_missing(wanted):
+    needed = (["rclone"] if wanted["copy_to"] else []) + (["age"] if wanted["encrypt_to"] else []) if wanted else []
+    return [program for program in needed if not engine.which(program)]
+
+
 def password(root, given):
     file = root / "secrets" / "database_password"
     if not file.exists():
@@ -373,6 +425,10 @@ def read(parameters):
         maintenance=maintenance.since(root),
         last_run=lock.read(root, lock.LAST_RUN),
         password=password(root, parameters["database_password"]),
+        backups=backups(root),
+        proven_days=proven_days(root),
+        scheduled=scheduled(root, parameters["backup"], parameters["rclone_config"]),
+        programs_missing=programs_missing(parameters["backup"]),
         ports_taken={port: who for port in parameters["ports"] if (who := holder(port, f"{name}-proxy-1"))},
         disk={
             "engine": shutil.disk_usage(existing(Path(result["engine"]["root"] or "/var/lib/docker"))).free,
@@ -393,6 +449,9 @@ def main():
             "ca_bundle": {"type": "path"},
             "probe": {"type": "dict"},
             "database": {"type": "dict", "default": {}},
+            "schedule": {"type": "bool", "default": False},
+            "backup": {"type": "dict"},
+            "rclone_config": {"type": "str", "default": "", "no_log": True},
             "database_password": {"type": "str", "no_log": True},
         },
         supports_check_mode=True,

@@ -173,7 +173,16 @@ class Server:
         assert state["lock"] == ""
         assert state["current"].removeprefix("releases/") in state["releases"]
         assert not [name for name in state["releases"] if name.startswith(".")], state["releases"]
-        assert set(state["leftovers"]) <= {"backups", "current", "last_run", "proxy", "releases", "secrets"}, state["leftovers"]
+        assert set(state["leftovers"]) <= {
+            "backup.json",
+            "backups",
+            "bin",
+            "current",
+            "last_run",
+            "proxy",
+            "releases",
+            "secrets",
+        }, state["leftovers"]
 
     def converges(self) -> None:
         """Assert that the next run of the last good edition ends well and leaves nothing behind."""

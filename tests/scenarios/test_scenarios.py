@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-# The servers of the scenarios `faults` and `fleet` are those of tests/faults, which run them.
-SCENARIOS = sorted({path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")} - {"faults", "fleet"})
+# The servers of these scenarios are those of tests/faults and tests/data, which run them.
+SCENARIOS = sorted({path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")} - {"data", "faults", "fleet"})
 # Seconds: several times what the longest takes on two busy cores.
 TIMEOUT = 1800
 

@@ -16,6 +16,7 @@ GOOD = {
     "volume": {"name": "shop_postgres_data", "exists": True, "major": "17", "database": "shop", "user": "shop"},
     "password": "kept",
     "current": "old",
+    "proven_days": -1,
     "releases": {"old": {"number": 1, "sample": False}},
     "services": {"db": {"folder": "/opt/shop/releases/old"}},
 }
@@ -24,6 +25,7 @@ SETTINGS = {
     "fastapi_source": "/home/me/shop",
     "fastapi_root": "/opt/shop",
     "fastapi_disk_required": 2,
+    "fastapi_require_proven_restore_days": 0,
     "fastapi_build_ca_bundle": "/etc/ssl/certs/ca-certificates.crt",
     "fastapi_postgres_image": "postgres:17-trixie",
     "fastapi_database_name": "shop",

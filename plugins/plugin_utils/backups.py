@@ -1,0 +1,31 @@
+# Copyright: The drydock.stack maintainers
+# MIT License (see LICENSE)
+"""What the role's variables say about backups, as the program on the host reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.drydock.stack.plugins.plugin_utils.render import postgres_mount
+
+
+def backup_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what <root>/backup.json is to hold; no secret is among it."""
+    image = settings["fastapi_postgres_image"]
+    return {
+        "name": settings["fastapi_name"],
+        "image": image,
+        "mount": postgres_mount(image),
+        "database": settings["fastapi_database_name"],
+        "user": settings["fastapi_database_user"],
+        "schedule": settings["fastapi_backup_schedule"],
+        "keep": {part: int(number) for part, number in settings["fastapi_backup_keep"].items()},
+        "keep_before": int(settings["fastapi_keep_releases"]),
+        "max_age": float(settings["fastapi_backup_max_age"]),
+        "copy_to": settings["fastapi_backup_copy_to"],
+        "encrypt_to": settings["fastapi_backup_encrypt_to"],
+        "alert": list(settings["fastapi_alert_command"]),
+        "drill_schedule": settings["fastapi_drill_schedule"],
+        "drill_query": settings["fastapi_drill_query"],
+    }

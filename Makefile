@@ -76,6 +76,14 @@ maintenance: venv ## Close or open the front door: make maintenance NAME=shop ON
 	@[[ "$(ON)" =~ ^(true|false)$$ ]] || { echo "ON is '$(ON)'; use ON=true to close the front door, ON=false to open it." >&2; exit 1; }
 	$(ANSIBLE_PLAYBOOK) playbooks/maintenance.yml $(VARIABLES)
 
+.PHONY: backup
+backup: venv ## Back the database up now: make backup NAME=shop
+	$(ANSIBLE_PLAYBOOK) playbooks/backup.yml $(VARIABLES)
+
+.PHONY: drill
+drill: venv ## Prove the newest backup by restoring it beside the live database: make drill NAME=shop
+	$(ANSIBLE_PLAYBOOK) playbooks/drill.yml $(VARIABLES)
+
 .PHONY: logs
 logs: venv ## Show the end of a log: make logs NAME=shop SERVICE=db LAST=200
 	$(ANSIBLE_PLAYBOOK) playbooks/logs.yml $(VARIABLES)

@@ -43,6 +43,7 @@ def summary(host: Mapping[str, Any], name: str) -> dict[str, Any]:
             **{key: host["volume"][key] for key in ("name", "exists", "major")},
             "host": host["releases"].get(host["current"], {}).get("database", {}).get("host", ""),
         },
+        "backups": host["backups"],
         "versions": {key: host["engine"][key] for key in ("server", "compose", "buildx")},
         "disk_free_gb": {where: round(free / GIGABYTE, 1) for where, free in host["disk"].items()},
         "problem": host["engine"]["problem"],
@@ -83,6 +84,10 @@ def _run(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _time(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def _age(hours: float) -> str:
+    return f"{hours:.1f}h" if hours < 48 else f"{hours / 24:.0f}d"
 
 
 def _minute(when: str) -> str:
@@ -134,6 +139,11 @@ def table(status: Mapping[str, Any]) -> list[str]:
         number, size = str(found["number"] or "-"), f"{found['image_mb']:.0f}"
         row = (found["id"], number, _minute(found["deployed"]), found["by"], source, size)
         releases.append((*row, _cut(found["database_revision"], 12), _marks(found)))
+    backups = status["backups"].get("backups", [])
+    kept = [("BACKUP", "AGE", "MB", "DATABASE", "CHECKSUM", "COPIED", "PROVEN")]
+    for found in backups:
+        row = (found["name"].removesuffix(".dump"), _age(found["age_hours"]), f"{found['mb']:.1f}", _cut(found["revision"], 12))
+        kept.append((*row, found["checksum"], "yes" if found["copied"] else "", _minute(found["proven"]).replace(" ", "T")))
     versions, disk, database = status["versions"], status["disk_free_gb"], status["database"]
     maintenance, lock, last = status["maintenance"], status["lock"], status["last_run"]
     return [
@@ -147,8 +157,11 @@ def table(status: Mapping[str, Any]) -> list[str]:
                 ("Last changed", _ran(last) if last else ""),
             ]
         ),
+        *_joined(("Backups", problem) for problem in status["backups"].get("problems", [])),
         *_aligned(services, shrinks=4),
         *_aligned(releases, shrinks=3),
+        *_aligned(kept, shrinks=3),
+        *([] if backups else ["Backups: none"]),
         _data(database),
         f"Engine {versions['server']}, compose {versions['compose']}, buildx {versions['buildx']}",
         f"Disk free: {disk['engine']} GB for the engine, {disk['stack']} GB for the stack",

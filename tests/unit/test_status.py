@@ -37,6 +37,7 @@ HOST = {
     "images": {"shop:1": {"size": 123_400_000}},
     "volume": {"name": "shop_postgres_data", "exists": True, "major": "17"},
     "engine": {"server": "26.1", "compose": "2.26", "buildx": "0.13", "problem": ""},
+    "backups": {},
     "disk": {"engine": 10 * 10**9, "stack": 5_550_000_000},
 }
 BARE = {

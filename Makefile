@@ -25,6 +25,9 @@ VARIABLES = \
 	$(if $(RELEASE),-e "fastapi_release='$(RELEASE)'") \
 	$(if $(ON),-e '{"fastapi_maintenance_enabled": $(ON)}') \
 	$(if $(PAGE),-e "fastapi_maintenance_page='$(PAGE)'") \
+	$(if $(FROM),-e "fastapi_restore_from='$(FROM)'") \
+	$(if $(IDENTITY),-e "fastapi_restore_identity='$(IDENTITY)'") \
+	$(if $(CONFIRM),-e "fastapi_restore_confirm='$(CONFIRM)'") \
 	$(if $(FILE),-e "fastapi_status_file='$(FILE)'") \
 	$(if $(SERVICE),-e "fastapi_logs_service='$(SERVICE)'") \
 	$(if $(LAST),-e "fastapi_logs_lines=$(LAST)")
@@ -79,6 +82,10 @@ maintenance: venv ## Close or open the front door: make maintenance NAME=shop ON
 .PHONY: backup
 backup: venv ## Back the database up now: make backup NAME=shop
 	$(ANSIBLE_PLAYBOOK) playbooks/backup.yml $(VARIABLES)
+
+.PHONY: restore
+restore: venv ## Restore the database, on a bare host the stack: make restore NAME=shop CONFIRM=shop FROM=copy SOURCE=../shop
+	$(ANSIBLE_PLAYBOOK) playbooks/restore.yml $(VARIABLES)
 
 .PHONY: drill
 drill: venv ## Prove the newest backup by restoring it beside the live database: make drill NAME=shop

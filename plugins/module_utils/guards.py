@@ -147,6 +147,12 @@ def data(host: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
             f"fastapi_root is {root} and the containers of the stack {settings['fastapi_name']} were made from {elsewhere[0]}; "
             "use the root of before, or another name for another stack."
         )
+    if host["other_volumes"] and not volume["exists"] and not settings.get("fastapi_database_host"):
+        others = ", ".join(host["other_volumes"])
+        found.append(
+            f"The data of {settings['fastapi_name']} was in the volume {volume['name']}, which is gone, and there is {others}; "
+            f"write the name of the one to use into {root}/volume."
+        )
     if volume["major"] and volume["major"] != str(postgres_major(settings["fastapi_postgres_image"])):
         found.append(
             f"fastapi_postgres_image is {settings['fastapi_postgres_image']} and the volume {volume['name']} holds data of "

@@ -18,12 +18,15 @@ from ansible_collections.drydock.stack.plugins.module_utils.quoting import env_q
 # that no other text is taken for them.
 RELEASE_TOKEN = "drydock-release-5f0c7d92b1e64a3f"
 SLOT_TOKEN = "drydock-slot-5f0c7d92b1e64a3f"
+VOLUME_TOKEN = "drydock-volume-5f0c7d92b1e64a3f"
 PASSWORD_TOKEN = "drydock-database-password-5f0c7d92b1e64a3f"
 PASSWORD_IN_URL_TOKEN = "drydock-database-url-password-5f0c7d92b1e64a3f"
 
 # Below a release's folder, its files with the tokens that are filled in whenever it is put into a slot.
 UNFILLED = "unfilled"
 RECORD = "release.json"
+# In the stack's folder, the name of the volume that holds the live data, once it is another than the first one.
+VOLUME = "volume"
 
 # The user that PostgreSQL runs as in the database's container; a file secret keeps the host's owner and mode.
 POSTGRES_UID = 999
@@ -119,16 +122,38 @@ def without_password(root: Path, text: str) -> str:
     return text
 
 
-def filled(folder: Path, slot: str, password: str) -> dict[str, bytes]:
-    """Return what compose.yaml and .env of the release are in a slot."""
+def first_volume(name: str) -> str:
+    """Return the name of the volume that a new stack has its data in."""
+    return f"{name}_postgres_data"
+
+
+def live_volume(root: Path, name: str) -> str:
+    """Return the name of the volume that holds the live data of a stack."""
+    file = root / VOLUME
+    return (file.read_text().strip() if file.is_file() else "") or first_volume(name)
+
+
+def ignores_volume(folder: Path, name: str, volume: str) -> str:
+    """Return why the release would bring up other data than that of the volume, "" where it does not."""
+    if volume == first_volume(name) or VOLUME_TOKEN in (folder / UNFILLED / "compose.yaml").read_text():
+        return ""
+    return (
+        f"The data of {name} is in the volume {volume}, and compose.yaml.j2 of fastapi_templates does not say "
+        "__fastapi_volume, so that it would bring up other data; take that part over from the collection's template."
+    )
+
+
+def filled(folder: Path, slot: str, password: str, volume: str) -> dict[str, bytes]:
+    """Return what compose.yaml and .env of the release are in a slot, on the volume with the data."""
     compose = (folder / UNFILLED / "compose.yaml").read_text()
     env = (folder / UNFILLED / ".env").read_text()
-    return {"compose.yaml": compose.replace(SLOT_TOKEN, slot).encode(), ".env": fill_password(env, password).encode()}
+    compose = compose.replace(SLOT_TOKEN, slot).replace(VOLUME_TOKEN, volume)
+    return {"compose.yaml": compose.encode(), ".env": fill_password(env, password).encode()}
 
 
-def fill(folder: Path, slot: str, password: str) -> None:
-    """Put the release in a slot: write its compose.yaml and .env out of their unfilled ones."""
-    for name, data in filled(folder, slot, password).items():
+def fill(folder: Path, slot: str, password: str, volume: str) -> None:
+    """Put the release in a slot, on a volume: write its compose.yaml and .env out of their unfilled ones."""
+    for name, data in filled(folder, slot, password, volume).items():
         write_durably(folder / name, data, 0o600 if name == ".env" else 0o644)
 
 
@@ -164,6 +189,12 @@ def point_to(root: Path, identity: str) -> None:
     link.unlink(missing_ok=True)
     link.symlink_to(Path("releases") / identity)
     link.replace(root / "current")
+
+
+def unknown_revisions(folder: Path, revisions: str) -> list[str]:
+    """Return the revisions of the database that no migration of the release's source names."""
+    texts = [file.read_text(errors="replace") for file in (folder / "source").rglob("*.py") if file.is_file()]
+    return [revision for revision in revisions.split() if not any(revision in text for text in texts)]
 
 
 def recorded(folder: Path) -> dict[str, Any]:

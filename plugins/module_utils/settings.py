@@ -602,6 +602,9 @@ RULES: dict[str, Rule] = {
     "fastapi_logs_lines": _number(1, 10000),
     "fastapi_exec_command": _command,
     "fastapi_psql_query": _query,
+    "fastapi_restore_from": _text(lambda value: None, empty=True),
+    "fastapi_restore_identity": _text(lambda value: None, empty=True),
+    "fastapi_restore_confirm": _text(lambda value: None, empty=True),
     "fastapi_remove_data": _text(lambda value: None, empty=True),
 }
 

@@ -42,6 +42,7 @@ def summary(host: Mapping[str, Any], name: str) -> dict[str, Any]:
         "database": {
             **{key: host["volume"][key] for key in ("name", "exists", "major")},
             "host": host["releases"].get(host["current"], {}).get("database", {}).get("host", ""),
+            "others": host["other_volumes"],
         },
         "backups": host["backups"],
         "versions": {key: host["engine"][key] for key in ("server", "compose", "buildx")},
@@ -163,6 +164,7 @@ def table(status: Mapping[str, Any]) -> list[str]:
         *_aligned(kept, shrinks=3),
         *([] if backups else ["Backups: none"]),
         _data(database),
+        *([f"Data of before a restore: {', '.join(database['others'])}"] if database["others"] else []),
         f"Engine {versions['server']}, compose {versions['compose']}, buildx {versions['buildx']}",
         f"Disk free: {disk['engine']} GB for the engine, {disk['stack']} GB for the stack",
     ]

@@ -135,6 +135,16 @@ def hashes(folder):
     return dict(line.split() for line in told.splitlines())
 
 
+def fill(module, root, folder, password):
+    """Put the release in the folder into its slot, on the volume that holds the data."""
+    name = module.params["name"]
+    volume = releases.live_volume(root, name)
+    why = releases.ignores_volume(folder, name, volume)
+    if why:
+        module.fail_json(msg=why)
+    releases.fill(folder, module.params["plan"]["slot"], password, volume)
+
+
 def preview(module, root, archive):
     """Return what would differ, and the hashes, without touching anything of the stack."""
     password = root / "secrets" / "database_password"
@@ -144,7 +154,7 @@ def preview(module, root, archive):
             extract_bundle(archive, new)
         else:
             shutil.copytree(root / "releases" / module.params["plan"]["id"], new, symlinks=True)
-        releases.fill(new, module.params["plan"]["slot"], password.read_text() if password.exists() else "")
+        fill(module, root, new, password.read_text() if password.exists() else "")
         # Without an engine there is no Compose to ask.
         return differences(root / "current", new), {} if module.params["host"]["engine"]["problem"] else hashes(new)
 
@@ -157,17 +167,16 @@ def install(module, root, folder, archive):
         docker_cli.docker("unpause", *paused)
     plan = module.params["plan"]
     password = releases.keep_password(root, module.params["database_password"], replaces=bool(plan["database"]))
-    slot = plan["slot"]
     if not archive:
         shown = differences(root / "current", folder)
-        releases.fill(folder, slot, password)
+        fill(module, root, folder, password)
         return shown, hashes(folder)
     partial = folder.with_name(f".{folder.name}.partial")
     if partial.exists():
         shutil.rmtree(partial)
     try:
         extract_bundle(archive, partial)
-        releases.fill(partial, slot, password)
+        fill(module, root, partial, password)
         found = hashes(partial)
         shown = differences(root / "current", partial)
         if folder.exists():

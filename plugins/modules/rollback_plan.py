@@ -62,6 +62,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.drydock.stack.plugins.module_utils import postgres
+from ansible_collections.drydock.stack.plugins.module_utils.release import unknown_revisions
 from ansible_collections.drydock.stack.plugins.module_utils.state import last_good, slot_for
 
 RECORDED = ("image", "caddy_image", "revision", "dirty", "own_dockerfile", "sample", "probe", "migrations", "database")
@@ -88,12 +89,6 @@ def chosen(host, wanted):
     elif wanted not in served:
         raise ValueError(f"fastapi_release is {wanted}, and no such release has served on this host; use one of: {others}.")
     return wanted
-
-
-def unknown_revisions(folder, revisions):
-    """Return the revisions of the database that no migration of the release's source names."""
-    texts = [file.read_text(errors="replace") for file in (folder / "source").rglob("*.py") if file.is_file()]
-    return [revision for revision in revisions.split() if not any(revision in text for text in texts)]
 
 
 def refusal(database, folder, record):

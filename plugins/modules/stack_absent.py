@@ -50,13 +50,15 @@ kept:
 """
 
 import contextlib
+import re
 import shutil
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.drydock.stack.plugins.module_utils import docker_cli, timers
+from ansible_collections.drydock.stack.plugins.module_utils import release as releases
 
-VOLUMES = ("postgres_data", "caddy_data", "caddy_config")
+VOLUMES = r"_(postgres_data(_[0-9]+)?|caddy_data|caddy_config)"
 STACK_FILES = ("current", "releases", "proxy", "bin", "backup.json")
 
 
@@ -89,14 +91,14 @@ def main():
         volumes = [
             volume
             for volume in listed("volume", "ls", "--filter", project, "--format", "{{ .Name }}")
-            if volume in [f"{name}_{suffix}" for suffix in VOLUMES]
+            if re.fullmatch(re.escape(name) + VOLUMES, volume)
         ]
         files = [path for path in (root / entry for entry in STACK_FILES) if path.exists() or path.is_symlink()]
         secrets = [root / "secrets"] if (root / "secrets").exists() else []
         backups = [root / "backups"] if (root / "backups").exists() and any((root / "backups").iterdir()) else []
         files += [path for path in timers.own(name) if path.exists()]
         if data:
-            files += secrets
+            files += [*secrets, *(path for path in [root / releases.VOLUME] if path.exists())]
         removed = [
             *(f"container {container}" for container in containers),
             *(f"network {network}" for network in networks),
@@ -106,6 +108,9 @@ def main():
         ]
         if removed and not module.check_mode:
             docker_cli.docker("compose", "--project-name", name, "down", "--remove-orphans")
+            scratch = listed("ps", "--all", "--filter", f"label=drydock.scratch={name}", "--format", "{{ .Names }}")
+            if scratch:
+                docker_cli.docker("rm", "--force", "--volumes", *scratch)
             if images:
                 docker_cli.docker("image", "rm", *images)
             if data and volumes:

@@ -123,6 +123,11 @@ database_problem:
   description: Why a database that is not the stack's own takes no connection from the host, or "".
   returned: always
   type: str
+other_volumes:
+  description: Names of the volumes with data of the stack's that is not live, as a restore leaves them behind.
+  returned: always
+  type: list
+  elements: str
 front:
   description: C(subnet) of the network between the front door and the application, and the front door's address in it, C(proxy).
   returned: always
@@ -186,7 +191,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.drydock.stack.plugins.module_utils import docker_cli, dumps, engine, lock, maintenance, timers
 from ansible_collections.drydock.stack.plugins.module_utils.asking import Probe
 from ansible_collections.drydock.stack.plugins.module_utils.ports import holder
-from ansible_collections.drydock.stack.plugins.module_utils.release import filled, live, recorded
+from ansible_collections.drydock.stack.plugins.module_utils.release import filled, first_volume, live, live_volume, recorded
 
 # Seconds for the front door's answer; one that takes longer is looked into by the steps of a deploy.
 ANSWER_TIMEOUT = 5
@@ -214,12 +219,12 @@ def current(root):
     return link.resolve().name if link.is_symlink() and link.exists() else ""
 
 
-def intact(root):
+def intact(root, name):
     folder, password = root / "current", root / "secrets" / "database_password"
     try:
         return (
             len(live(root)) == 1
-            and filled(folder, live(root)[0], password.read_text())
+            and filled(folder, live(root)[0], password.read_text(), live_volume(root, name))
             == {name: (folder / name).read_bytes() for name in ("compose.yaml", ".env")}
             and (root / "proxy" / "Caddyfile").read_bytes() == (folder / "Caddyfile").read_bytes()
             and all((folder / name).exists() for name in ("Dockerfile", "source"))
@@ -274,6 +279,13 @@ def volume(name):
         "database": labels.get("drydock.database", ""),
         "user": labels.get("drydock.user", ""),
     }
+
+
+def data_volumes(name):
+    told = docker_cli.docker(
+        "volume", "ls", "--filter", f"label=com.docker.compose.project={name}", "--format", "{{ .Name }}"
+    ).split()
+    return sorted(found for found in told if re.fullmatch(rf"{re.escape(first_volume(name))}(_[0-9]+)?", found))
 
 
 def subnets(network):
@@ -387,7 +399,8 @@ def read(parameters):
         "orphans": [],
         "expected": {},
         "images": {},
-        "volume": {"name": f"{name}_postgres_data", "exists": False, "major": "", "database": "", "user": ""},
+        "other_volumes": [],
+        "volume": {"name": live_volume(root, name), "exists": False, "major": "", "database": "", "user": ""},
         "answer": {"status": 0, "slot": ""},
         "database_problem": "",
         "front": {"subnet": "", "range": "", "proxy": ""},
@@ -397,7 +410,8 @@ def read(parameters):
             engine=docker_cli.info,
             containers=lambda: containers(name),
             expected=lambda: expected_hashes(root),
-            volume=lambda: volume(f"{name}_postgres_data"),
+            volume=lambda: volume(live_volume(root, name)),
+            other_volumes=lambda: [found for found in data_volumes(name) if found != live_volume(root, name)],
             front=lambda: front(name),
             answer=lambda: answer(parameters["probe"], root),
             database_problem=lambda: unreachable(parameters["database"]),
@@ -420,7 +434,7 @@ def read(parameters):
         releases=releases(root),
         current=current(root),
         live=(live(root) or [""])[-1],
-        intact=intact(root),
+        intact=intact(root, name),
         lock=lock.read(root),
         maintenance=maintenance.since(root),
         last_run=lock.read(root, lock.LAST_RUN),

@@ -20,6 +20,7 @@ from ansible_collections.drydock.stack.plugins.module_utils.release import (
     RELEASE_TOKEN,
     SLOT_TOKEN,
     UNFILLED,
+    VOLUME_TOKEN,
 )
 from ansible_collections.drydock.stack.plugins.module_utils.settings import postgres_major
 from ansible_collections.drydock.stack.plugins.module_utils.source import NEVER, Source, read_source
@@ -53,6 +54,7 @@ class Renderer:
             "__fastapi_own_database": not settings.get("fastapi_database_host"),
             "__fastapi_postgres_mount": postgres_mount(settings["fastapi_postgres_image"]),
             "__fastapi_release_id": RELEASE_TOKEN,
+            "__fastapi_volume": VOLUME_TOKEN,
             "__fastapi_context": "" if self.own_dockerfile else "source/",
         }
         self.environment = environment(settings, host["engine"])

@@ -68,7 +68,7 @@ def render(tmp_path: Path) -> Callable[..., Path]:
         for entry in renderer.entries(files, renderer.identity(files)):
             if isinstance(entry.data, bytes):
                 (folder / entry.path).write_bytes(entry.data)
-        fill(folder, "blue", "s3cret")
+        fill(folder, "blue", "s3cret", "shop_postgres_data")
         return folder
 
     return rendered

@@ -131,7 +131,7 @@ def test_a_bare_host_has_nothing(tmp_path):
     assert stack_info.releases(tmp_path / "none") == {}
     assert stack_info.current(tmp_path / "none") == ""
     assert stack_info.live(tmp_path / "none") == []
-    assert not stack_info.intact(tmp_path / "none")
+    assert not stack_info.intact(tmp_path / "none", "shop")
     assert stack_info.password(tmp_path / "none", None) == "missing"
 
 
@@ -207,7 +207,7 @@ def stack(tmp_path):
     (tmp_path / "secrets" / "database_password").write_text("s3cret")
     (folder / "unfilled" / "compose.yaml").write_text(f"services: {{app-{SLOT_TOKEN}: {{}}}}\n")
     (folder / "unfilled" / ".env").write_text(f'P="{PASSWORD_TOKEN}"\n')
-    fill(folder, "green", "s3cret")
+    fill(folder, "green", "s3cret", "shop_postgres_data")
     for file in (
         folder / "Dockerfile",
         folder / "Caddyfile",
@@ -220,7 +220,7 @@ def stack(tmp_path):
 
 
 def test_a_stack_that_nobody_has_touched_is_intact(stack):
-    assert stack_info.intact(stack)
+    assert stack_info.intact(stack, "shop")
 
 
 @pytest.mark.parametrize(
@@ -236,17 +236,17 @@ def test_a_stack_that_nobody_has_touched_is_intact(stack):
 )
 def test_a_stack_without_one_of_its_files_is_not(stack, path):
     (stack / path).unlink()
-    assert not stack_info.intact(stack)
+    assert not stack_info.intact(stack, "shop")
 
 
 @pytest.mark.parametrize("path", ["current/compose.yaml", "current/.env", "proxy/Caddyfile"])
 def test_a_stack_whose_files_were_edited_is_not(stack, path):
     with (stack / path).open("a") as file:
         file.write("#\n")
-    assert not stack_info.intact(stack)
+    assert not stack_info.intact(stack, "shop")
 
 
 def test_two_live_slots_are_one_too_many(stack):
     (stack / "proxy" / "live" / "blue").touch()
-    assert not stack_info.intact(stack)
+    assert not stack_info.intact(stack, "shop")
     assert stack_info.live(stack)[-1] == "green"

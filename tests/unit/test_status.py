@@ -38,6 +38,7 @@ HOST = {
     "volume": {"name": "shop_postgres_data", "exists": True, "major": "17"},
     "engine": {"server": "26.1", "compose": "2.26", "buildx": "0.13", "problem": ""},
     "backups": {},
+    "other_volumes": [],
     "disk": {"engine": 10 * 10**9, "stack": 5_550_000_000},
 }
 BARE = {

@@ -1,0 +1,283 @@
+#!/usr/bin/python
+# Copyright: The drydock.stack maintainers
+# MIT License (see LICENSE)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: restore
+short_description: Restore the database of a stack from a backup
+version_added: "0.1.0"
+description:
+  - Restores a backup into a new volume while the old data serves, compares it with what was counted when it was dumped, and then
+    has the stack use it. The old volume stays.
+  - Which volume is live is said by one file of the stack's folder, so that there is no moment at which it is neither. Where the
+    stack does not come up on the new volume, the old one is live again.
+  - On a host without the stack the volume is made, and used by the deploy that follows.
+options:
+  name:
+    description: Name of the stack, which is its Compose project.
+    type: str
+    required: true
+  root:
+    description: Folder of the stack.
+    type: path
+    required: true
+  source:
+    description: Name of a dump in C(backups), path of one on the host, C(copy) or C(copy:<name>) for one that was copied off the
+      host; "" for the newest one on the host.
+    type: str
+    default: ""
+  identity:
+    description: File on the host with the key of age that reads encrypted copies.
+    type: str
+    default: ""
+  timeout:
+    description: Seconds that the application may take to become healthy.
+    type: float
+    default: 60
+  token:
+    description: Token of the lock that the run holds; without it nothing is changed.
+    type: str
+    required: true
+  database_password:
+    description: The database's password, where it is given; set by the controller's part of this module.
+    type: str
+extends_documentation_fragment:
+  - drydock.stack.attributes.changes
+author:
+  - The drydock.stack maintainers (@drydock)
+"""
+
+EXAMPLES = r"""
+- name: Restore the newest backup
+  drydock.stack.restore:
+    name: shop
+    root: /opt/shop
+    token: "{{ lock.token }}"
+"""
+
+RETURN = r"""
+dump:
+  description: Name of the dump.
+  returned: always
+  type: str
+volume:
+  description: Name of the volume that is live now.
+  returned: always
+  type: str
+before:
+  description: Name of the volume that was live before, "" for none.
+  returned: always
+  type: str
+rows:
+  description: How many rows were counted in it, -1 where the dump has no manifest to compare with.
+  returned: when not in check mode
+  type: int
+seconds:
+  description: How long all of it took.
+  returned: when not in check mode
+  type: float
+seconds_away:
+  description: How long the application was stopped.
+  returned: when not in check mode
+  type: float
+"""
+
+import json
+import time
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.drydock.stack.plugins.module_utils import containers, docker_cli, dumps, lock, postgres
+from ansible_collections.drydock.stack.plugins.module_utils import release as releases
+from ansible_collections.drydock.stack.plugins.module_utils.asking import Probe
+
+# In the stack's folder while a restore is under way: the volume that it makes, for the next run to remove.
+UNDER_WAY = "restoring"
+
+
+def compose(folder, *arguments):
+    return docker_cli.docker("compose", "--progress", "quiet", "--project-directory", str(folder), *arguments)
+
+
+def chosen(settings, root, source, identity):
+    """Return the dump to restore; raises DataError."""
+    if source == "copy" or source.startswith("copy:"):
+        if not settings["copy_to"]:
+            raise dumps.DataError(f"fastapi_restore_from is {source}, and fastapi_backup_copy_to is not set; set it.")
+        return dumps.fetch(settings, root, source.partition(":")[2], identity)
+    if source:
+        return Path(source) if source.startswith("/") else root / "backups" / source
+    found = dumps.dumps(root / "backups")
+    if not found:
+        raise dumps.DataError(f"There is no backup in {root}/backups; give one as fastapi_restore_from.")
+    return found[0]
+
+
+def new_volume(name):
+    """Return a name for a volume that is not there yet."""
+    taken = docker_cli.docker("volume", "ls", "--format", "{{ .Name }}").split()
+    first, number = releases.first_volume(name), 2
+    if first not in taken and not any(volume.startswith(f"{first}_") for volume in taken):
+        return first
+    while f"{first}_{number}" in taken:
+        number += 1
+    return f"{first}_{number}"
+
+
+def revision_refusal(root, manifest):
+    """Return why the release that serves cannot run on the restored data, "" where it can."""
+    current = root / "current"
+    record = releases.recorded(current)
+    unknown = releases.unknown_revisions(current, manifest.get("revision", "")) if record.get("migrations") else []
+    if not unknown:
+        return ""
+    knowing = [
+        folder.name
+        for folder in (root / "releases").iterdir()
+        if releases.recorded(folder) and not releases.unknown_revisions(folder, " ".join(unknown))
+    ]
+    return (
+        f"The dump is at revision {', '.join(unknown)}, which the release {current.resolve().name} does not know; deploy "
+        f"one that does, or roll back to it ({', '.join(knowing) or 'none of those on the host'}), and restore then."
+    )
+
+
+def forget(name, root):
+    """Remove what a restore that was cut off left behind; what is live is not."""
+    under_way = dumps.read_json(root / UNDER_WAY)
+    dumps.removed(f"{name}-restore")
+    volume = under_way.get("volume", "")
+    if volume and volume != releases.live_volume(root, name):
+        dumps.removed(f"{name}-restore", volume)
+    (root / UNDER_WAY).unlink(missing_ok=True)
+
+
+def fill(settings, root, name, dump, manifest, volume):
+    """Make the volume with the data of the dump, and prove that it is what was dumped; raises DataError."""
+    container = f"{name}-restore"
+    labels = {
+        "com.docker.compose.project": name, "com.docker.compose.volume": "postgres_data",
+        "drydock.database": settings["database"], "drydock.user": settings["user"],
+    }  # fmt: skip
+    releases.write_durably(root / UNDER_WAY, json.dumps({"volume": volume, "dump": dump.name}).encode(), 0o600)
+    docker_cli.docker("volume", "create", *(f"--label={key}={value}" for key, value in labels.items()), volume)
+    dumps.database_starts(settings, root, container, volume, durable=True)
+    dumps.restore_into(settings, container, dump)
+    apart = dumps.differences(container, manifest)
+    if apart:
+        raise dumps.DataError(f"{dump.name} was restored, and differs from what was dumped: {'; '.join(apart[:5])}")
+    dumps.run(dumps.inside(container, "vacuumdb", "--analyze-only", "--quiet"), "The restored data cannot be analysed")
+    docker_cli.docker("stop", "--time", "90", container)
+    dumps.removed(container)
+
+
+class Swap:
+    """Has a stack that runs use another volume."""
+
+    def __init__(self, name, root, timeout):
+        self.name, self.root, self.timeout = name, root, timeout
+        self.folder, self.slot = (root / "current").resolve(), releases.live(root)[-1]
+        self.app = f"app-{self.slot}"
+        self.record = releases.recorded(self.folder)
+
+    def to(self, volume):
+        """Write down which volume is live, and bring the database up on it."""
+        password = (self.root / "secrets" / "database_password").read_text()
+        releases.write_durably(self.root / releases.VOLUME, f"{volume}\n".encode(), 0o644)
+        releases.sync_folder(self.root)
+        releases.fill(self.folder, self.slot, password, volume)
+        compose(self.folder, "up", "--detach", "--no-deps", "--wait", "db")
+
+    def migrate(self):
+        """Bring data of before to the release's migrations."""
+        if self.record.get("migrations") and postgres.revision(self.name) != self.record.get("database_revision"):
+            one_off = ["run", "--rm", "--no-deps", "--no-TTY", "--name", f"{self.name}-migrate", self.app]
+            compose(self.folder, *one_off, *postgres.ALEMBIC)
+
+    def serve(self):
+        """Start the application, and ask it as a client would; raises DataError."""
+        compose(self.folder, "up", "--detach", "--no-deps", "--wait", "--wait-timeout", str(int(self.timeout)), self.app)
+        why = Probe(self.record["probe"], self.root).until(self.slot, 30)
+        if why:
+            raise dumps.DataError(why)
+
+    def run(self, volume):
+        """Use the volume, or go on with the one of before; raises DataError."""
+        before = releases.live_volume(self.root, self.name)
+        docker_cli.docker("stop", containers.name_of(self.name, self.app), check=False)
+        try:
+            self.to(volume)
+            self.migrate()
+            self.serve()
+        except (docker_cli.EngineError, dumps.DataError, OSError) as error:
+            self.to(before)
+            self.serve()
+            raise dumps.DataError(
+                f"The stack did not come up on the restored data, and runs on that of before: {error}"
+            ) from error
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "root": {"type": "path", "required": True},
+            "source": {"type": "str", "default": ""},
+            "identity": {"type": "str", "default": ""},
+            "timeout": {"type": "float", "default": 60},
+            "token": {"type": "str", "required": True, "no_log": False},
+            "database_password": {"type": "str", "no_log": True},
+        },
+        supports_check_mode=True,
+    )
+    name, root = module.params["name"], Path(module.params["root"])
+    settings, runs = dumps.read_json(root / dumps.SETTINGS), (root / "current").exists()
+    if module.check_mode:
+        module.exit_json(changed=True, dump=module.params["source"], volume="", before=releases.live_volume(root, name))
+    began = time.monotonic()
+    try:
+        with dumps.alone(root, "A restore"):
+            lock.check(root, module.params["token"])
+            forget(name, root)
+            dump = chosen(settings, root, module.params["source"], module.params["identity"])
+            manifest = dumps.sound(dump)
+            dumps.belongs(settings, manifest, dump)
+            dumps.room_for(manifest, dump, root)
+            volume, before = new_volume(name), releases.live_volume(root, name)
+            refusal = revision_refusal(root, manifest) or releases.ignores_volume(root / "current", name, volume) if runs else ""
+            if refusal:
+                raise dumps.DataError(refusal)
+            releases.keep_password(root, module.params["database_password"])
+            try:
+                fill(settings, root, name, dump, manifest, volume)
+                lock.check(root, module.params["token"])
+                away = time.monotonic()
+                if runs:
+                    Swap(name, root, module.params["timeout"]).run(volume)
+                else:
+                    releases.write_durably(root / releases.VOLUME, f"{volume}\n".encode(), 0o644)
+            finally:
+                forget(name, root)
+            at = f"{dumps.now():{dumps.TIME}}"
+            if manifest:
+                dumps.change_state(root, proof={"name": dump.name, "at": at, "ok": True, "message": ""}, proven=at)
+    except (dumps.DataError, docker_cli.EngineError, lock.LockLostError) as error:
+        module.fail_json(msg=f"Nothing was restored. {error}")
+    except OSError as error:
+        module.fail_json(
+            msg=f"Nothing was restored. {error.filename or root} cannot be read or written: {error.strerror or error}"
+        )
+    module.exit_json(
+        changed=True,
+        dump=dump.name,
+        volume=volume,
+        before=before if runs else "",
+        rows=sum(manifest["rows"].values()) if manifest else -1,
+        seconds=round(time.monotonic() - began, 1),
+        seconds_away=round(time.monotonic() - away, 1) if runs else 0.0,
+    )
+
+
+if __name__ == "__main__":
+    main()

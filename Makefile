@@ -87,6 +87,10 @@ backup: venv ## Back the database up now: make backup NAME=shop
 restore: venv ## Restore the database, on a bare host the stack: make restore NAME=shop CONFIRM=shop FROM=copy SOURCE=../shop
 	$(ANSIBLE_PLAYBOOK) playbooks/restore.yml $(VARIABLES)
 
+.PHONY: rotate-password
+rotate-password: venv ## Give the database another password, with no request dropped: make rotate-password NAME=shop
+	$(ANSIBLE_PLAYBOOK) playbooks/rotate_password.yml $(VARIABLES)
+
 .PHONY: drill
 drill: venv ## Prove the newest backup by restoring it beside the live database: make drill NAME=shop
 	$(ANSIBLE_PLAYBOOK) playbooks/drill.yml $(VARIABLES)

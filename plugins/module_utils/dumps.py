@@ -105,7 +105,8 @@ def run(arguments: Sequence[str], what: str, check: bool = True, **options: Any)
     """Run a command and return what it prints; raise DataError with the end of what it complains of, or return ""."""
     done = subprocess.run(
         [which(arguments[0]), *arguments[1:]],
-        env=environment(), check=False, stderr=subprocess.PIPE,
+        # What others write for this program, copies among it, is for root alone.
+        env=environment(), check=False, stderr=subprocess.PIPE, umask=0o077,
         **{"stdout": subprocess.PIPE, "stdin": subprocess.DEVNULL, **options},
     )  # fmt: skip
     if done.returncode and check:

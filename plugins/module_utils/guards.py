@@ -170,9 +170,15 @@ def data(host: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
             f"The volume {volume['name']} holds data and {settings['fastapi_root']}/secrets/database_password is missing; "
             "give the password that it was made with as fastapi_database_password."
         )
-    if host["password"] == "other" and not settings.get("fastapi_database_host"):
+    if host["rotating"]:
+        found.append(
+            f"A rotation of the database's password of {settings['fastapi_name']} was cut off; run the playbook rotate_password "
+            "again, which ends it."
+        )
+    elif host["password"] == "other" and not settings.get("fastapi_database_host"):
         found.append(
             f"fastapi_database_password is not the one in {settings['fastapi_root']}/secrets/database_password, which the "
-            "database was made with; leave it out, or give that one."
+            "database was made with; leave it out, give that one, or have the playbook rotate_password "
+            "change it."
         )
     return found

@@ -10,6 +10,7 @@ version_added: "0.1.0"
 description:
   - Takes the release that served last before the current one and was not rolled back from, or the one that is named, and says
     what M(drydock.stack.plan) says of a new one. Nothing is changed.
+  - With O(same), takes the current release once more, for the other slot.
   - Refuses a release that does not know the migrations which the database has been through since.
 options:
   name:
@@ -28,6 +29,10 @@ options:
     description: Id of the release, "" for the last good one.
     type: str
     default: ""
+  same:
+    description: Whether the current release is to run again, in the other slot.
+    type: bool
+    default: false
   ignore_migrations:
     description: Whether a release is taken that does not know the database's revision.
     type: bool
@@ -63,7 +68,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.drydock.stack.plugins.module_utils import postgres
 from ansible_collections.drydock.stack.plugins.module_utils.release import unknown_revisions
-from ansible_collections.drydock.stack.plugins.module_utils.state import last_good, slot_for
+from ansible_collections.drydock.stack.plugins.module_utils.state import last_good, other_slot, slot_for
 
 RECORDED = ("image", "caddy_image", "revision", "dirty", "own_dockerfile", "sample", "probe", "migrations", "database")
 
@@ -114,33 +119,38 @@ def main():
             "root": {"type": "path", "required": True},
             "host": {"type": "dict", "required": True},
             "release": {"type": "str", "default": ""},
+            "same": {"type": "bool", "default": False},
             "ignore_migrations": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     host, root = module.params["host"], Path(module.params["root"])
+    if module.params["same"] and not host["current"]:
+        module.fail_json(msg="No release serves; deploy one.")
     try:
-        identity = chosen(host, module.params["release"])
+        identity = host["current"] if module.params["same"] else chosen(host, module.params["release"])
     except ValueError as error:
         module.fail_json(msg=str(error))
     folder, record = root / "releases" / identity, host["releases"][identity]
-    why = refusal(postgres.Database(module.params["name"], root, record["database"]), folder, record)
+    database = postgres.Database(module.params["name"], root, record["database"])
+    why = "" if module.params["same"] else refusal(database, folder, record)
     if why and not module.params["ignore_migrations"]:
         module.fail_json(
             msg=f"{why}. Migrate it down by hand, restore a dump of before, or set fastapi_rollback_ignore_migrations where the "
             "release works with it all the same."
         )
-    service = host["services"].get(f"app-{slot_for(host, identity)}", {})
+    slot = other_slot(host["live"]) if module.params["same"] else slot_for(host, identity)
+    service = host["services"].get(f"app-{slot}", {})
     module.exit_json(
         changed=False,
         id=identity,
-        slot=slot_for(host, identity),
+        slot=slot,
         folder=str(folder),
         migrate=[],
         remote=record["source"],
-        running=service.get("release") == identity and service.get("status") == "running",
+        running=not module.params["same"] and service.get("release") == identity and service.get("status") == "running",
         converged=False,
-        rolled_back=host["current"],
+        rolled_back="" if module.params["same"] else host["current"],
         **{key: record[key] for key in RECORDED},
     )
 

@@ -166,6 +166,10 @@ scheduled:
   description: Whether the host backs the stack up as it was asked for; true where it was not asked.
   returned: always
   type: bool
+rotating:
+  description: Whether a rotation of the database's password was begun and has not ended.
+  returned: always
+  type: bool
 programs_missing:
   description: Programs that the copies of backups need and the host lacks.
   returned: always
@@ -188,7 +192,7 @@ import zlib
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import docker_cli, dumps, engine, lock, maintenance, timers
+from ansible_collections.drydock.stack.plugins.module_utils import docker_cli, dumps, engine, lock, maintenance, rotation, timers
 from ansible_collections.drydock.stack.plugins.module_utils.asking import Probe
 from ansible_collections.drydock.stack.plugins.module_utils.ports import holder
 from ansible_collections.drydock.stack.plugins.module_utils.release import filled, first_volume, live, live_volume, recorded
@@ -439,6 +443,7 @@ def read(parameters):
         maintenance=maintenance.since(root),
         last_run=lock.read(root, lock.LAST_RUN),
         password=password(root, parameters["database_password"]),
+        rotating=rotation.under_way(root),
         backups=backups(root),
         proven_days=proven_days(root),
         scheduled=scheduled(root, parameters["backup"], parameters["rclone_config"]),

@@ -17,6 +17,7 @@ GOOD = {
     "password": "kept",
     "current": "old",
     "proven_days": -1,
+    "rotating": False,
     "other_volumes": [],
     "releases": {"old": {"number": 1, "sample": False}},
     "services": {"db": {"folder": "/opt/shop/releases/old"}},

@@ -1,0 +1,115 @@
+#!/usr/bin/python
+# Copyright: The drydock.stack maintainers
+# MIT License (see LICENSE)
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: password
+short_description: Change the password of a stack's database while the application serves
+version_added: "0.1.0"
+description:
+  - With O(state=changed) makes a new password, has the database take it, and keeps it as the host's. The containers of the
+    application that run meanwhile are let in without one, by their addresses, until O(state=settled).
+  - With O(state=undone) all is as it was before.
+options:
+  name:
+    description: Name of the stack, which is its Compose project.
+    type: str
+    required: true
+  root:
+    description: Folder of the stack.
+    type: path
+    required: true
+  state:
+    description: How far the rotation is to be.
+    type: str
+    choices: [changed, settled, undone]
+    required: true
+  token:
+    description: Token of the lock that the run holds; without it nothing is changed.
+    type: str
+    required: true
+  database_password:
+    description: The new password, where it is given; set by the controller's part of this module.
+    type: str
+extends_documentation_fragment:
+  - drydock.stack.attributes.changes
+author:
+  - The drydock.stack maintainers (@drydock)
+"""
+
+EXAMPLES = r"""
+- name: Ensure the database has another password
+  drydock.stack.password:
+    name: shop
+    root: /opt/shop
+    state: changed
+    token: "{{ lock.token }}"
+"""
+
+RETURN = r"""
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.drydock.stack.plugins.module_utils import containers, docker_cli, dumps, lock, rotation
+from ansible_collections.drydock.stack.plugins.module_utils import release as releases
+
+
+def addresses(name):
+    """Return where the containers of the application are in the database's network."""
+    found = []
+    for container in containers.slots(name):
+        networks = containers.look(container)["NetworkSettings"]["Networks"]
+        found += [network["IPAddress"] for network in networks.values() if network["IPAddress"]]
+    return sorted(found)
+
+
+def refusal(root, given):
+    """Return why the password cannot be changed to the given one, "" where it can."""
+    if given and not (given.isascii() and given.isprintable()):
+        return (
+            "fastapi_database_password holds other characters than those of ASCII; give another, or leave it out and one is made."
+        )
+    kept = rotation.current(root)
+    if given and kept.exists() and kept.read_text() == given and not rotation.under_way(root):
+        return "fastapi_database_password is the password of now; give the new one, or leave it out and one is made."
+    return ""
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "name": {"type": "str", "required": True},
+            "root": {"type": "path", "required": True},
+            "state": {"type": "str", "choices": ["changed", "settled", "undone"], "required": True},
+            "token": {"type": "str", "required": True, "no_log": False},
+            "database_password": {"type": "str", "no_log": True},
+        },
+        supports_check_mode=True,
+    )
+    name, root, state = module.params["name"], Path(module.params["root"]), module.params["state"]
+    database, given = containers.name_of(name, "db"), module.params["database_password"]
+    if module.check_mode:
+        module.exit_json(changed=True)
+    try:
+        lock.check(root, module.params["token"])
+        if state == "changed":
+            why = refusal(root, given)
+            if why:
+                module.fail_json(msg=why)
+            rotation.begin(root, database, addresses(name), given)
+        elif state == "undone":
+            rotation.undo(root, database)
+            slot, password = releases.live(root)[-1], rotation.current(root).read_text()
+            releases.fill((root / "current").resolve(), slot, password, releases.live_volume(root, name))
+        else:
+            rotation.end(root, database)
+    except (lock.LockLostError, docker_cli.EngineError, dumps.DataError, OSError) as error:
+        module.fail_json(msg=f"The password of {name}'s database: {error}")
+    module.exit_json(changed=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""The change of the database's password, as far as it needs no database."""
+
+import base64
+import hmac
+
+from ansible_collections.drydock.stack.plugins.module_utils import rotation
+
+HBA = "local all all trust\nhost all all all scram-sha-256\n"
+
+
+def test_the_verifier_is_that_of_the_standard():
+    # The example of RFC 7677.
+    nonce = "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
+    salt = "W22ZaJ0SNY7soEsUEjb6gQ=="
+    said = f"n=user,r=rOprNGfwEbeRWgbNEkqO,r={nonce},s={salt},i=4096,c=biws,r={nonce}".encode()
+    made = rotation.verifier("pencil", base64.b64decode(salt))
+    assert made.startswith(f"SCRAM-SHA-256$4096:{salt}$")
+    server = base64.b64decode(made.rpartition(":")[2])
+    assert base64.b64encode(hmac.digest(server, said, "sha256")).decode() == "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
+
+
+def test_the_addresses_come_first_and_go_without_a_trace():
+    with_one = rotation.rules(HBA, "Own-er", ["10.0.0.3"])
+    assert with_one == f'{rotation.BEGIN}\nhost all "Own-er" 10.0.0.3/32 trust\n{rotation.END}\n{HBA}'
+    assert rotation.rules(with_one, "Own-er", ["10.0.0.4"]) == with_one.replace("10.0.0.3", "10.0.0.4")
+    assert rotation.rules(with_one, "Own-er", []) == HBA
+    assert rotation.rules(HBA, "Own-er", []) == HBA
+
+
+def test_what_is_under_way_is_told_by_files(tmp_path):
+    (tmp_path / "secrets").mkdir()
+    assert not rotation.under_way(tmp_path)
+    for file in (rotation.following(tmp_path), rotation.before(tmp_path)):
+        file.touch()
+        assert rotation.under_way(tmp_path)
+        file.unlink()

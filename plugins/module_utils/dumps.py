@@ -106,8 +106,8 @@ def run(arguments: Sequence[str], what: str, check: bool = True, **options: Any)
     done = subprocess.run(
         [which(arguments[0]), *arguments[1:]],
         # What others write for this program, copies among it, is for root alone.
-        env=environment(), check=False, stderr=subprocess.PIPE, umask=0o077,
-        **{"stdout": subprocess.PIPE, "stdin": subprocess.DEVNULL, **options},
+        check=False, stderr=subprocess.PIPE, umask=0o077,
+        **{"env": environment(), "stdout": subprocess.PIPE, "stdin": subprocess.DEVNULL, **options},
     )  # fmt: skip
     if done.returncode and check:
         raise DataError(f"{what}: {last_words(done.stderr) or f'{arguments[0]} ended with {done.returncode}'}")
@@ -116,6 +116,30 @@ def run(arguments: Sequence[str], what: str, check: bool = True, **options: Any)
 
 def last_words(said: bytes) -> str:
     return " ".join(said.decode(errors="replace").split())[-500:]
+
+
+class Place:
+    """Where the live database is: in the stack's container, or elsewhere, asked from a container with PostgreSQL's programs."""
+
+    def __init__(self, settings: Mapping[str, Any], root: Path) -> None:
+        self.container = f"{settings['name']}-db-1"
+        self.elsewhere = settings.get("elsewhere") or {}
+        self.secret = {"PGPASSWORD": (root / "secrets" / "database_password").read_text()} if self.elsewhere else {}
+
+    def program(self, program: str, *arguments: str, database: str = "") -> list[str]:
+        """Return the command that runs a program of PostgreSQL as the owner of the database; the secret is in no command line."""
+        if not self.elsewhere:
+            return inside(self.container, program, *arguments, database=database)
+        known = {"PGHOST": "host", "PGPORT": "port", "PGSSLMODE": "sslmode", "PGDATABASE": "name", "PGUSER": "user"}
+        options = [f"{variable}={self.elsewhere[part]}" for variable, part in known.items()]
+        options += [
+            f"PGAPPNAME={APPLICATION}",
+            "PGCONNECT_TIMEOUT=10",
+            "PGPASSWORD",
+            *([f"PGDATABASE={database}"] if database else []),
+        ]
+        head = ["docker", "run", "--rm", "--interactive", *(word for option in options for word in ("--env", option))]
+        return [*head, self.elsewhere["image"], program, *arguments]
 
 
 def inside(container: str, program: str, *arguments: str, database: str = "") -> list[str]:
@@ -131,11 +155,12 @@ class Session:
     PSQL = ("--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1")
     END = "drydock-end-of-rows"
 
-    def __init__(self, container: str) -> None:
-        command = inside(container, "psql", *self.PSQL)
+    def __init__(self, place: str | Place) -> None:
+        command = (inside(place, "psql", *self.PSQL)) if isinstance(place, str) else place.program("psql", *self.PSQL)
         self.process = subprocess.Popen(
             [which(command[0]), *command[1:]],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env=environment(**getattr(place, "secret", {})),
         )  # fmt: skip
 
     def __enter__(self) -> Session:
@@ -272,11 +297,11 @@ def make(settings: Mapping[str, Any], root: Path, before: str = "") -> dict[str,
     Who calls it is alone. Raises DataError, and then leaves nothing behind that has the name of a backup.
     """
     began = time.monotonic()
-    folder, container = root / "backups", f"{settings['name']}-db-1"
+    folder, place = root / "backups", Place(settings, root)
     dump = unused(folder, f"-before-{before}" if before else "")
     tidy(folder)
     try:
-        with Session(container) as session:
+        with Session(place) as session:
             session.rows(END_OTHERS)
             # Read only, and the same for the dump and what is counted.
             session.rows(
@@ -286,18 +311,20 @@ def make(settings: Mapping[str, Any], root: Path, before: str = "") -> dict[str,
             snapshot = session.rows("SELECT pg_export_snapshot();")[0]
             partial, checksum = written(
                 dump,
-                inside(container, "pg_dump", "--format=custom", "--compress=6", f"--snapshot={snapshot}"),
+                place.program("pg_dump", "--format=custom", "--compress=6", f"--snapshot={snapshot}"),
                 "pg_dump",
+                place.secret,
                 meanwhile=session.contents,
             )
             contents = checksum.pop("meanwhile")
         with partial.open("rb") as file:
-            run(
-                ["docker", "exec", "--interactive", container, "pg_restore", "--list"],
-                "pg_restore cannot read the dump", stdin=file, stdout=subprocess.DEVNULL,
-            )  # fmt: skip
+            listed = place.program("pg_restore", "--list")
+            run(listed, "pg_restore cannot read the dump", stdin=file, stdout=subprocess.DEVNULL, env=environment(**place.secret))
         globals_file, manifest_file = companions(dump)
-        roles, _ = written(globals_file, inside(container, "pg_dumpall", "--globals-only", database="postgres"), "pg_dumpall")
+        # Elsewhere nobody but its provider may read the hashes of the passwords.
+        options = ["--globals-only", *(["--no-role-passwords"] if place.elsewhere else [])]
+        command = place.program("pg_dumpall", *options, database="" if place.elsewhere else "postgres")
+        roles, _ = written(globals_file, command, "pg_dumpall", place.secret)
         manifest = {
             "stack": settings["name"], "made": dump.name[:16], "before": before, **checksum,
             "globals_sha256": sha256(roles), "seconds": round(time.monotonic() - began, 1), **contents,
@@ -332,7 +359,9 @@ def unused(folder: Path, label: str) -> Path:
     return dump
 
 
-def written(path: Path, command: Sequence[str], what: str, meanwhile: Any = None) -> tuple[Path, dict[str, Any]]:
+def written(
+    path: Path, command: Sequence[str], what: str, secret: Mapping[str, str], meanwhile: Any = None
+) -> tuple[Path, dict[str, Any]]:
     """Have a command write a file that has no name yet; return it, on the disk, and its size and checksum.
 
     ``meanwhile`` is called while the command runs. Raises DataError where the command fails, OSError where the disk does.
@@ -345,7 +374,7 @@ def written(path: Path, command: Sequence[str], what: str, meanwhile: Any = None
         file = stack.enter_context(os.fdopen(os.open(partial, FRESH, 0o600), "wb"))
         process = subprocess.Popen(
             [which(command[0]), *command[1:]],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaint, env=environment(),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaint, env=environment(**secret),
         )  # fmt: skip
         stack.callback(process.stdout.close)
         stack.callback(process.wait)

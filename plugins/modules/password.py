@@ -91,6 +91,12 @@ def main():
     )
     name, root, state = module.params["name"], Path(module.params["root"]), module.params["state"]
     database, given = containers.name_of(name, "db"), module.params["database_password"]
+    elsewhere = releases.recorded(root / "current").get("database")
+    if elsewhere:
+        module.fail_json(
+            msg=f"The database of {name} is on {elsewhere['host']}; change the password there, and give it to a deploy as "
+            "fastapi_database_password."
+        )
     if module.check_mode:
         module.exit_json(changed=True)
     try:

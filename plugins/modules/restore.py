@@ -191,7 +191,9 @@ class Swap:
 
     def migrate(self):
         """Bring data of before to the release's migrations."""
-        if self.record.get("migrations") and postgres.revision(self.name) != self.record.get("database_revision"):
+        if self.record.get("migrations") and postgres.revision(postgres.Database(self.name, self.root)) != self.record.get(
+            "database_revision"
+        ):
             one_off = ["run", "--rm", "--no-deps", "--no-TTY", "--name", f"{self.name}-migrate", self.app]
             compose(self.folder, *one_off, *postgres.ALEMBIC)
 
@@ -235,6 +237,10 @@ def main():
     settings, runs = dumps.read_json(root / dumps.SETTINGS), (root / "current").exists()
     if module.check_mode:
         module.exit_json(changed=True, dump=module.params["source"], volume="", before=releases.live_volume(root, name))
+    if settings.get("elsewhere"):
+        module.fail_json(
+            msg=f"The database of {name} is on {settings['elsewhere']['host']}; restore it there, from a dump in {root}/backups."
+        )
     began = time.monotonic()
     try:
         with dumps.alone(root, "A restore"):

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.drydock.stack.plugins.plugin_utils.render import postgres_mount
+from ansible_collections.drydock.stack.plugins.plugin_utils.render import external_database, postgres_mount
 
 
 def backup_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -19,6 +19,7 @@ def backup_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         "mount": postgres_mount(image),
         "database": settings["fastapi_database_name"],
         "user": settings["fastapi_database_user"],
+        "elsewhere": external_database(settings),
         "schedule": settings["fastapi_backup_schedule"],
         "keep": {part: int(number) for part, number in settings["fastapi_backup_keep"].items()},
         "keep_before": int(settings["fastapi_keep_releases"]),

@@ -111,6 +111,9 @@ def main():
             scratch = listed("ps", "--all", "--filter", f"label=drydock.scratch={name}", "--format", "{{ .Names }}")
             if scratch:
                 docker_cli.docker("rm", "--force", "--volumes", *scratch)
+            scratch = listed("volume", "ls", "--quiet", "--filter", f"label=drydock.scratch={name}")
+            if scratch:
+                docker_cli.docker("volume", "rm", *scratch)
             if images:
                 docker_cli.docker("image", "rm", *images)
             if data and volumes:

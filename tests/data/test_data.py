@@ -1,0 +1,271 @@
+"""What goes wrong with data, provoked on a real server: no bad backup is published, no good one is lost, and no data."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+SERVER = "drydock-lab-data"
+INTERRUPTIONS = 10
+KILLS = 10
+BIG = "CREATE TABLE IF NOT EXISTS big AS SELECT i, md5(i::text) || md5((i * 7)::text) AS t FROM generate_series(1, 600000) i"
+
+
+class Writer:
+    """Clients on the server that write, and know which writes were acknowledged."""
+
+    def __init__(self, server, name: str, connections: int = 3) -> None:
+        self.server, self.name = server, name
+        subprocess.run(["docker", "cp", str(HERE / "writer.py"), f"{SERVER}:/root/writer.py"], check=True, capture_output=True)
+        command = f"python3 /root/writer.py 8000 {connections} /root/{name} /root/{name}.json"
+        subprocess.run(["docker", "exec", "--detach", SERVER, "bash", "-c", command], check=True)
+
+    def stop(self) -> dict[str, list[str]]:
+        self.server.sh(f"touch /root/{self.name}; until [ -e /root/{self.name}.json ]; do sleep 0.2; done", timeout=90)
+        return json.loads(self.server.sh(f"cat /root/{self.name}.json"))
+
+
+# --- Backups ---
+
+
+def test_the_timer_makes_a_backup_and_a_drill_proves_it(server, figure):
+    """The timer's unit makes a backup, a drill proves it, and status says both."""
+    server.sql(BIG)
+    name = server.backup()
+    manifest = server.manifest(name)
+    assert manifest["rows"]["public.big"] == 600000
+    assert manifest["revision"] == "a000000000001"
+    assert server.sh(f"stat -c %a /opt/fault/backups /opt/fault/backups/{name[:16]}.* /opt/fault/bin/data | xargs") == (
+        "700 600 600 600 755"
+    )
+    said = server.works("drill")
+    assert "no damage" in said
+    newest = server.listed()["backups"][0]
+    assert (newest["name"], newest["checksum"], bool(newest["proven"])) == (name, "sound", True)
+    server.is_clean()
+    proof = server.listed()["proof"]
+    figure(f"{manifest['size'] / 10**6:.0f} MB dumped in {manifest['seconds']} s, proven in {proof['seconds']} s")
+
+
+def test_killed_in_the_middle_of_a_dump(server):
+    """Killed by -9 in the middle of a dump: nothing published, the old ones kept, said, and the next one tidies up."""
+    before, sums = server.dumps(), server.sh("sha256sum /opt/fault/backups/*.dump")
+    server.alerts()
+    server.sh("systemctl start --no-block drydock-fault-backup.service")
+    server.sh("until [ -s /opt/fault/backups/.*.dump.partial ]; do sleep 0.02; done; systemctl kill -s KILL drydock-fault-backup")
+    server.sh("until systemctl is-failed -q drydock-fault-backup; do sleep 0.1; done")
+    assert server.dumps() == before
+    assert server.sh("sha256sum /opt/fault/backups/*.dump") == sums
+    assert "ended by force (signal)" in server.alerts()
+    name = server.backup()
+    assert name not in before
+    assert server.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'drydock-backup'") == "0"
+    server.is_clean()
+
+
+def test_the_disk_of_the_backups_is_full(server):
+    """The disk of the backups is full: the unit fails, the operator is told, the old ones are kept."""
+    server.alerts()
+    newest = max(server.dumps())
+    server.sh(
+        "mkdir -p /root/small && mount -t tmpfs -o size=6m tmpfs /root/small && chmod 700 /root/small && "
+        f"head -c 100000 /opt/fault/backups/{newest} > /root/small/20200101T000000Z.dump && "
+        "mount --bind /root/small /opt/fault/backups"
+    )
+    try:
+        assert server.backup(check=False) == "20200101T000000Z.dump"
+        assert server.sh("systemctl is-failed drydock-fault-backup", check=False) == "failed"
+        assert "No space left on device" in server.alerts()
+        assert "No space left on device" in server.listed()["problems"][0]
+        server.is_clean()
+    finally:
+        server.sh("umount /opt/fault/backups /root/small; systemctl reset-failed drydock-fault-backup")
+    assert max(server.dumps()) == newest
+    server.backup()
+
+
+@pytest.mark.parametrize("harm", ["truncate -s -1 {}", "printf X | dd of={} bs=1 seek=2000 conv=notrunc status=none"])
+def test_a_dump_that_was_changed(server, harm):
+    """A dump truncated, or with one byte changed: told, neither restored nor proven, and the next backup fails loudly."""
+    server.alerts()
+    name = server.backup()
+    server.sh(harm.format(f"/opt/fault/backups/{name}"))
+    assert server.listed()["backups"][0]["checksum"] == "changed"
+    server.fails("restore", "Nothing was restored", "its checksum differs", fastapi_restore_confirm="fault")
+    server.fails("drill", "its checksum differs")
+    newer = server.backup(check=False)
+    assert newer != name
+    assert server.listed()["backups"][0]["checksum"] == "sound"
+    assert f"{name} is not what was written" in server.alerts()
+    server.sh(f"rm /opt/fault/backups/{name[:16]}.*; systemctl reset-failed drydock-fault-backup")
+    server.backup()
+    server.works("drill")
+    assert server.listed()["problems"] == []
+
+
+def test_two_at_once(server):
+    """Two backups at once: one waits for the other."""
+    before = server.dumps()
+    server.sh("/opt/fault/bin/data backup & first=$!; /opt/fault/bin/data backup && wait $first")
+    assert max(server.dumps()) > max(before)
+    both = server.listed()["backups"][:2]
+    assert [dump["checksum"] for dump in both] == ["sound", "sound"]
+    server.is_clean()
+
+
+def test_a_backup_during_a_deploy_and_writes(server, figure):
+    """A backup during a deploy, while others write: both work, and what is dumped is of one moment."""
+    server.sql("CREATE TABLE IF NOT EXISTS debit (n int); CREATE TABLE IF NOT EXISTS credit (n int)")
+    transaction = "BEGIN; INSERT INTO debit VALUES (1); INSERT INTO credit VALUES (1); COMMIT;"
+    server.sh(
+        f"rm -f /root/stop; (until [ -e /root/stop ]; do echo '{transaction}'; done "
+        "| docker exec -i fault-db-1 psql -qU fault -d fault) > /dev/null 2>&1 & disown"
+    )
+    deploy = server.start("deploy", lab_edition=f"during {time.time():.0f}")
+    seen = []
+    while deploy.poll() is None and len(seen) < 5:
+        rows = server.manifest(server.backup())["rows"]
+        seen.append((rows["public.debit"], rows["public.credit"]))
+    code, said = server.ended(deploy)
+    server.sh("touch /root/stop")
+    assert code == 0, said[-3000:]
+    assert all(debit == credit > 0 for debit, credit in seen), seen
+    assert len(set(seen)) > 1
+    server.works("drill")
+    server.sql("DROP TABLE debit; DROP TABLE credit")
+    figure(f"{len(seen)} backups during a deploy, debit and credit equal in each: {seen}")
+
+
+def test_copies_while_their_place_is_away(server, tmp_path):
+    """The place of the copies away, and back again: said, the backup kept, the copies caught up with; a wrong key reads none."""
+    for key in ("own", "other"):
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / key)], check=True)
+    copies = {
+        "fastapi_backup_copy_to": "/srv/copies",
+        "fastapi_backup_encrypt_to": " ".join((tmp_path / "own.pub").read_text().split()[:2]),
+    }
+    server.sh("rm -rf /srv/copies; mkdir /srv/copies")
+    server.works("deploy", **copies)
+    server.backup()
+    assert server.listed()["backups"][0]["copied"]
+    server.alerts()
+    server.sh("mv /srv/copies /srv/away")
+    missed = server.backup(check=False)
+    assert "there is no such folder on the host" in server.alerts()
+    # As a folder does whose mount is gone.
+    server.sh("mkdir /srv/copies")
+    server.backup(check=False)
+    assert "is it mounted?" in server.alerts()
+    assert server.sh("ls /srv/copies") == ""
+    server.sh("rmdir /srv/copies; mv /srv/away /srv/copies; systemctl reset-failed drydock-fault-backup")
+    server.backup()
+    there = server.sh("ls /srv/copies").split()
+    assert f"{missed}.age" in there
+    assert server.sh("stat -c %a /srv/copies/* | sort -u") == "600"
+    restore = {**copies, "fastapi_restore_confirm": "fault", "fastapi_restore_from": f"copy:{missed}"}
+    server.fails("restore", "cannot be decrypted", fastapi_restore_identity=str(tmp_path / "other"), **restore)
+    server.sql("CREATE TABLE IF NOT EXISTS newer (n int)")
+    server.works("restore", fastapi_restore_identity=str(tmp_path / "own"), **restore)
+    assert server.sql("SELECT to_regclass('newer') IS NULL") == "t"
+    server.works("deploy")
+    server.is_clean()
+
+
+# --- Restore ---
+
+
+def test_a_restore_that_is_refused(server):
+    """The wrong stack named, too little space, or a revision that no release knows: refused, and nothing touched."""
+    name = server.backup()
+    live = server.sh("docker inspect --format '{{.Id}}' fault-db-1")
+    server.fails("restore", "fastapi_restore_confirm is other and the stack is fault", fastapi_restore_confirm="other")
+    server.fails("restore", "fastapi_restore_confirm is not set")
+    file, manifest = f"/opt/fault/backups/{name[:16]}.json", server.manifest(name)
+    for change, said in (
+        ({"size": 10**15}, "GB are needed to restore"),
+        ({"revision": "ffffffffffff"}, "is at revision ffffffffffff, which the release"),
+        ({"database": "shop"}, "fastapi_database_name is fault"),
+        ({"rows": {**manifest["rows"], "public.big": 1}}, "differs from what was dumped: public.big had 1 rows, and has 600000"),
+    ):
+        server.sh(f"cat > {file} <<'EOF'\n{json.dumps({**manifest, **change})}\nEOF")
+        server.fails("restore", "Nothing was restored", said, fastapi_restore_confirm="fault")
+        server.is_clean()
+    server.sh(f"cat > {file} <<'EOF'\n{json.dumps(manifest)}\nEOF")
+    assert server.sh("docker inspect --format '{{.Id}}' fault-db-1") == live
+
+
+def test_a_restore_that_is_interrupted(server, figure):
+    """A restore interrupted at random moments: either the old data is live or the new, and the next deploy serves it."""
+    server.sql("DROP TABLE IF EXISTS mark; CREATE TABLE mark AS SELECT 'restored' AS is")
+    name = server.backup()
+    ends = []
+    for _ in range(INTERRUPTIONS):
+        server.sql("UPDATE mark SET is = 'live'")
+        process = server.start("restore", fastapi_restore_confirm="fault", fastapi_restore_from=name)
+        server.sh("until [ -e /opt/fault/restoring ]; do sleep 0.1; done", timeout=120)
+        time.sleep(random.uniform(0, 25))  # noqa: S311
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        # The module, and what it has Compose do, end as with the machine.
+        server.sh("for p in $(pgrep -f 'AnsiballZ_restore|/docker-compose|docker .*compose'); do kill -9 $p; done", check=False)
+        by_itself = server.answers()
+        server.works("deploy")
+        server.wait_until_serving()
+        data = server.sql("SELECT is FROM mark")
+        assert data in ("live", "restored")
+        assert server.sql("SELECT count(*) FROM big") == "600000"
+        ends.append(f"{data}{'' if by_itself else ' after a deploy'}")
+    server.works("restore", fastapi_restore_confirm="fault", fastapi_restore_from=name)
+    assert server.sql("SELECT is FROM mark") == "restored"
+    server.is_clean()
+    figure(f"{INTERRUPTIONS} interruptions: {', '.join(ends)}")
+    live = server.sh("cat /opt/fault/volume")
+    others = server.sh(f"docker volume ls --quiet | grep postgres_data | grep -vx {live}").split()
+    server.sh(f"docker volume rm {' '.join(others)}")
+    server.works("deploy")
+
+
+# --- The password, and the database itself ---
+
+
+def test_the_password_is_rotated_under_load(server, figure):
+    """The password is rotated under load: no request fails, the old one opens nothing, and everybody is asked for it."""
+    old = server.sh("cat /opt/fault/secrets/database_password")
+    writer = Writer(server, f"rotation{time.time():.0f}", connections=6)
+    server.works("rotate_password")
+    told = writer.stop()
+    assert told["failures"] == [], told["failures"][:5]
+    assert len(told["acknowledged"]) > 100
+    new = server.sh("cat /opt/fault/secrets/database_password")
+    assert new != old
+    client = "docker run --rm --network fault_app-network -e PGPASSWORD={} postgres:17-trixie psql -h db -U fault -d fault"
+    login = f"{client} -Atc 'SELECT 1'"
+    assert server.sh(login.format(new)) == "1"
+    assert server.sh(login.format(old), check=False) == ""
+    assert "drydock" not in server.sh("docker exec fault-db-1 cat /var/lib/postgresql/data/pg_hba.conf")
+    assert server.sh("ls /opt/fault/secrets | grep database_password") == "database_password"
+    figure(f"{len(told['acknowledged'])} writes during a rotation, none failed")
+
+
+def test_the_database_is_killed_under_write_load(server, figure):
+    """The database killed by -9 under write load, again and again: every acknowledged write is there."""
+    writer = Writer(server, f"killed{time.time():.0f}")
+    for _ in range(KILLS):
+        time.sleep(random.uniform(1, 3))  # noqa: S311
+        server.sh("kill -9 $(docker inspect --format '{{.State.Pid}}' fault-db-1)")
+        server.wait_until_serving()
+    told = writer.stop()
+    rows = set(server.sql("SELECT client FROM written").split())
+    missing = set(told["acknowledged"]) - rows
+    assert not missing
+    assert len(told["acknowledged"]) > 100
+    assert told["failures"]
+    figure(f"killed {KILLS} times; {len(told['acknowledged'])} acknowledged writes, all there; {len(told['failures'])} failed")

@@ -11,14 +11,6 @@ description:
   - Reads what a service has written last to both of its outputs, in the order in which it was written. The database's password is
     hidden in it.
 options:
-  name:
-    description: Name of the stack, which is its Compose project.
-    type: str
-    required: true
-  root:
-    description: Folder of the stack.
-    type: path
-    required: true
   service:
     description: The service; C(app) is the live slot.
     type: str
@@ -29,6 +21,7 @@ options:
     type: int
     default: 100
 extends_documentation_fragment:
+  - drydock.stack.options.stack
   - drydock.stack.attributes.reads
 author:
   - The drydock.stack maintainers (@drydock)
@@ -58,7 +51,7 @@ log:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import containers, docker_cli
+from ansible_collections.drydock.stack.plugins.module_utils import arguments, containers, docker_cli
 from ansible_collections.drydock.stack.plugins.module_utils.release import live, without_password
 
 
@@ -71,8 +64,7 @@ def ordered(outputs, count):
 def main():
     module = AnsibleModule(
         argument_spec={
-            "name": {"type": "str", "required": True},
-            "root": {"type": "path", "required": True},
+            **arguments.STACK,
             "service": {"type": "str", "choices": ["app", "db", "proxy"], "default": "app"},
             "lines": {"type": "int", "default": 100},
         },

@@ -11,19 +11,12 @@ description:
   - Logs in as the application will, over the network, with PostgreSQL's own programs in a container that is gone afterwards.
   - Refuses a server that is newer than these programs, as C(pg_dump) could not read it, and a role that may not make tables.
 options:
-  name:
-    description: Name of the stack, which is its Compose project.
-    type: str
-    required: true
-  root:
-    description: Folder of the stack.
-    type: path
-    required: true
   database:
     description: C(host), C(port), C(sslmode), C(name), C(user), and C(image) with PostgreSQL's programs.
     type: dict
     required: true
 extends_documentation_fragment:
+  - drydock.stack.options.stack
   - drydock.stack.attributes.reads
 author:
   - The drydock.stack maintainers (@drydock)
@@ -53,7 +46,7 @@ version:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import postgres
+from ansible_collections.drydock.stack.plugins.module_utils import arguments, postgres
 from ansible_collections.drydock.stack.plugins.module_utils.settings import postgres_major
 
 QUESTION = "SELECT current_setting('server_version_num'), has_schema_privilege(current_schema(), 'CREATE')"
@@ -62,8 +55,7 @@ QUESTION = "SELECT current_setting('server_version_num'), has_schema_privilege(c
 def main():
     module = AnsibleModule(
         argument_spec={
-            "name": {"type": "str", "required": True},
-            "root": {"type": "path", "required": True},
+            **arguments.STACK,
             "database": {"type": "dict", "required": True},
         },
         supports_check_mode=True,

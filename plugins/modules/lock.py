@@ -13,14 +13,6 @@ description:
     because it was started on the same controller, and its process there has ended. What such a run left running on the host is
     waited for.
 options:
-  name:
-    description: Name of the stack, which is its Compose project.
-    type: str
-    required: true
-  root:
-    description: Folder of the stack.
-    type: path
-    required: true
   state:
     description: Whether the lock is to be held or given back.
     type: str
@@ -56,6 +48,7 @@ options:
     type: str
     default: ""
 extends_documentation_fragment:
+  - drydock.stack.options.stack
   - drydock.stack.attributes.changes
 author:
   - The drydock.stack maintainers (@drydock)
@@ -105,7 +98,7 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import docker_cli, lock
+from ansible_collections.drydock.stack.plugins.module_utils import arguments, docker_cli, lock
 from ansible_collections.drydock.stack.plugins.module_utils.release import make_folders
 
 PAUSE = 0.5
@@ -132,8 +125,7 @@ def left_running(name, root):
 def main():
     module = AnsibleModule(
         argument_spec={
-            "name": {"type": "str", "required": True},
-            "root": {"type": "path", "required": True},
+            **arguments.STACK,
             "state": {"type": "str", "choices": ["held", "free"], "default": "held"},
             "token": {"type": "str", "no_log": False},
             "release": {"type": "str", "default": ""},

@@ -12,18 +12,6 @@ description:
   - Holds an advisory lock of the database meanwhile, so that two migrations never run side by side, and ends the command when
     its time is over.
 options:
-  name:
-    description: Name of the stack, which is its Compose project.
-    type: str
-    required: true
-  root:
-    description: Folder of the stack.
-    type: path
-    required: true
-  plan:
-    description: What M(drydock.stack.plan) returned.
-    type: dict
-    required: true
   first:
     description: Whether no release served before, so that there is nothing to dump.
     type: bool
@@ -41,6 +29,8 @@ options:
     type: int
     default: 5
 extends_documentation_fragment:
+  - drydock.stack.options.stack
+  - drydock.stack.options.plan
   - drydock.stack.attributes.changes
 author:
   - The drydock.stack maintainers (@drydock)
@@ -79,7 +69,7 @@ import subprocess
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import docker_cli, dumps, engine, postgres
+from ansible_collections.drydock.stack.plugins.module_utils import arguments, docker_cli, dumps, engine, postgres
 from ansible_collections.drydock.stack.plugins.module_utils.release import without_password
 
 LINES = 40
@@ -118,9 +108,8 @@ def dump(database, plan, keep):
 def main():
     module = AnsibleModule(
         argument_spec={
-            "name": {"type": "str", "required": True},
-            "root": {"type": "path", "required": True},
-            "plan": {"type": "dict", "required": True},
+            **arguments.STACK,
+            **arguments.PLAN,
             "first": {"type": "bool", "default": False},
             "timeout": {"type": "float", "required": True},
             "backup": {"type": "bool", "default": True},

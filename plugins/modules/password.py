@@ -12,27 +12,17 @@ description:
     application that run meanwhile are let in without one, by their addresses, until O(state=settled).
   - With O(state=undone) all is as it was before.
 options:
-  name:
-    description: Name of the stack, which is its Compose project.
-    type: str
-    required: true
-  root:
-    description: Folder of the stack.
-    type: path
-    required: true
   state:
     description: How far the rotation is to be.
     type: str
     choices: [changed, settled, undone]
     required: true
-  token:
-    description: Token of the lock that the run holds; without it nothing is changed.
-    type: str
-    required: true
   database_password:
     description: The new password, where it is given; set by the controller's part of this module.
     type: str
 extends_documentation_fragment:
+  - drydock.stack.options.stack
+  - drydock.stack.options.token
   - drydock.stack.attributes.changes
 author:
   - The drydock.stack maintainers (@drydock)
@@ -53,7 +43,7 @@ RETURN = r"""
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import containers, docker_cli, dumps, lock, rotation
+from ansible_collections.drydock.stack.plugins.module_utils import arguments, containers, docker_cli, dumps, lock, rotation
 from ansible_collections.drydock.stack.plugins.module_utils import release as releases
 
 
@@ -81,10 +71,9 @@ def refusal(root, given):
 def main():
     module = AnsibleModule(
         argument_spec={
-            "name": {"type": "str", "required": True},
-            "root": {"type": "path", "required": True},
+            **arguments.STACK,
             "state": {"type": "str", "choices": ["changed", "settled", "undone"], "required": True},
-            "token": {"type": "str", "required": True, "no_log": False},
+            **arguments.TOKEN,
             "database_password": {"type": "str", "no_log": True},
         },
         supports_check_mode=True,

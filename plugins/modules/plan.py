@@ -16,10 +16,6 @@ options:
     description: Folder of the source on the controller.
     type: path
     required: true
-  host:
-    description: What M(drydock.stack.stack_info) returned of the host.
-    type: dict
-    required: true
   probe:
     description: How the front door is asked, as M(drydock.stack.stack_info) has it; recorded with the release.
     type: dict
@@ -29,6 +25,7 @@ options:
     type: bool
     default: false
 extends_documentation_fragment:
+  - drydock.stack.options.host
   - drydock.stack.attributes.reads
 author:
   - The drydock.stack maintainers (@drydock)

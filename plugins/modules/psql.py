@@ -12,19 +12,12 @@ description:
     has it. The first error ends it.
   - What it does is not known, so that each run is a change.
 options:
-  name:
-    description: Name of the stack, which is its Compose project.
-    type: str
-    required: true
-  root:
-    description: Folder of the stack.
-    type: path
-    required: true
   query:
     description: SQL, or commands of C(psql).
     type: str
     required: true
 extends_documentation_fragment:
+  - drydock.stack.options.stack
   - drydock.stack.attributes.changes
 author:
   - The drydock.stack maintainers (@drydock)
@@ -57,6 +50,7 @@ import subprocess
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.drydock.stack.plugins.module_utils import arguments
 from ansible_collections.drydock.stack.plugins.module_utils.postgres import Database
 from ansible_collections.drydock.stack.plugins.module_utils.release import recorded
 
@@ -64,8 +58,7 @@ from ansible_collections.drydock.stack.plugins.module_utils.release import recor
 def main():
     module = AnsibleModule(
         argument_spec={
-            "name": {"type": "str", "required": True},
-            "root": {"type": "path", "required": True},
+            **arguments.STACK,
             "query": {"type": "str", "required": True},
         },
         supports_check_mode=True,

@@ -13,28 +13,11 @@ description:
     were changed, and removes the new slot, and the release and its image unless they have served before.
   - Goes on where one of these fails, and says so. Where no release served before, no container is left. Data is never
     touched.
-options:
-  name:
-    description: Name of the stack, which is its Compose project.
-    type: str
-    required: true
-  root:
-    description: Folder of the stack.
-    type: path
-    required: true
-  plan:
-    description: What M(drydock.stack.plan) returned.
-    type: dict
-    required: true
-  host:
-    description: What M(drydock.stack.stack_info) returned of the host before the change.
-    type: dict
-    required: true
-  token:
-    description: Token of the lock that the run holds; without it nothing is changed.
-    type: str
-    required: true
 extends_documentation_fragment:
+  - drydock.stack.options.stack
+  - drydock.stack.options.plan
+  - drydock.stack.options.host
+  - drydock.stack.options.token
   - drydock.stack.attributes.changes
 author:
   - The drydock.stack maintainers (@drydock)
@@ -71,7 +54,7 @@ import shutil
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import containers, docker_cli, lock, postgres
+from ansible_collections.drydock.stack.plugins.module_utils import arguments, containers, docker_cli, lock, postgres
 from ansible_collections.drydock.stack.plugins.module_utils import release as releases
 
 # Seconds for the requests of a slot that was live for a moment.
@@ -165,11 +148,10 @@ def release_folder(name, root, plan, host):
 def main():
     module = AnsibleModule(
         argument_spec={
-            "name": {"type": "str", "required": True},
-            "root": {"type": "path", "required": True},
-            "plan": {"type": "dict", "required": True},
-            "host": {"type": "dict", "required": True},
-            "token": {"type": "str", "required": True, "no_log": False},
+            **arguments.STACK,
+            **arguments.PLAN,
+            **arguments.HOST,
+            **arguments.TOKEN,
         },
         supports_check_mode=True,
     )

@@ -32,11 +32,8 @@ options:
     description: Id of a release that this one replaces because it was not good, "" for none.
     type: str
     default: ""
-  token:
-    description: Token of the lock that the run holds; without it nothing is changed.
-    type: str
-    required: true
 extends_documentation_fragment:
+  - drydock.stack.options.token
   - drydock.stack.attributes.changes
 author:
   - The drydock.stack maintainers (@drydock)
@@ -71,7 +68,7 @@ import shutil
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import docker_cli, lock
+from ansible_collections.drydock.stack.plugins.module_utils import arguments, docker_cli, lock
 from ansible_collections.drydock.stack.plugins.module_utils.release import (
     RECORD,
     confirm_password,
@@ -114,7 +111,7 @@ def main():
             "keep": {"type": "int", "default": 5},
             "facts": {"type": "dict", "required": True},
             "rolled_back": {"type": "str", "default": ""},
-            "token": {"type": "str", "required": True, "no_log": False},
+            **arguments.TOKEN,
         },
         supports_check_mode=True,
     )

@@ -12,15 +12,12 @@ description:
   - Compares what the host has with what the role P(drydock.stack.fastapi#role) needs - engine, disk, ports, existing data.
   - Fails with one line for each reason, before anything is touched.
 options:
-  host:
-    description: What M(drydock.stack.stack_info) returned of the host.
-    type: dict
-    required: true
   earlier:
     description: Whether a release is to run that has run there before, so that the settings of a new one do not count.
     type: bool
     default: false
 extends_documentation_fragment:
+  - drydock.stack.options.host
   - drydock.stack.attributes.reads
 author:
   - The drydock.stack maintainers (@drydock)

@@ -17,14 +17,6 @@ options:
   source:
     description: Folder of the source on the controller; needed where the host lacks the release.
     type: path
-  plan:
-    description: What M(drydock.stack.plan) returned.
-    type: dict
-    required: true
-  host:
-    description: What M(drydock.stack.stack_info) returned of the host.
-    type: dict
-    required: true
   name:
     description: Name of the stack; set by the controller's part of this module.
     type: str
@@ -42,6 +34,8 @@ options:
     type: bool
     default: false
 extends_documentation_fragment:
+  - drydock.stack.options.plan
+  - drydock.stack.options.host
   - drydock.stack.attributes.shows
 author:
   - The drydock.stack maintainers (@drydock)
@@ -85,7 +79,7 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import docker_cli, postgres, state
+from ansible_collections.drydock.stack.plugins.module_utils import arguments, docker_cli, postgres, state
 from ansible_collections.drydock.stack.plugins.module_utils import release as releases
 from ansible_collections.drydock.stack.plugins.module_utils.bundle import extract_bundle
 
@@ -214,8 +208,8 @@ def main():
     module = AnsibleModule(
         argument_spec={
             "source": {"type": "path"},
-            "host": {"type": "dict", "required": True},
-            "plan": {"type": "dict", "required": True},
+            **arguments.HOST,
+            **arguments.PLAN,
             "name": {"type": "str"},
             "root": {"type": "path"},
             "archive": {"type": "path"},

@@ -14,14 +14,6 @@ description:
     stack does not come up on the new volume, the old one is live again.
   - On a host without the stack the volume is made, and used by the deploy that follows.
 options:
-  name:
-    description: Name of the stack, which is its Compose project.
-    type: str
-    required: true
-  root:
-    description: Folder of the stack.
-    type: path
-    required: true
   source:
     description: Name of a dump in C(backups), path of one on the host, C(copy) or C(copy:<name>) for one that was copied off the
       host; "" for the newest one on the host.
@@ -35,14 +27,12 @@ options:
     description: Seconds that the application may take to become healthy.
     type: float
     default: 60
-  token:
-    description: Token of the lock that the run holds; without it nothing is changed.
-    type: str
-    required: true
   database_password:
     description: The database's password, where it is given; set by the controller's part of this module.
     type: str
 extends_documentation_fragment:
+  - drydock.stack.options.stack
+  - drydock.stack.options.token
   - drydock.stack.attributes.changes
 author:
   - The drydock.stack maintainers (@drydock)
@@ -88,7 +78,7 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import containers, docker_cli, dumps, lock, postgres
+from ansible_collections.drydock.stack.plugins.module_utils import arguments, containers, docker_cli, dumps, lock, postgres
 from ansible_collections.drydock.stack.plugins.module_utils import release as releases
 from ansible_collections.drydock.stack.plugins.module_utils.asking import Probe
 
@@ -223,12 +213,11 @@ class Swap:
 def main():
     module = AnsibleModule(
         argument_spec={
-            "name": {"type": "str", "required": True},
-            "root": {"type": "path", "required": True},
+            **arguments.STACK,
             "source": {"type": "str", "default": ""},
             "identity": {"type": "str", "default": ""},
             "timeout": {"type": "float", "default": 60},
-            "token": {"type": "str", "required": True, "no_log": False},
+            **arguments.TOKEN,
             "database_password": {"type": "str", "no_log": True},
         },
         supports_check_mode=True,

@@ -13,18 +13,6 @@ description:
   - With O(same), takes the current release once more, for the other slot.
   - Refuses a release that does not know the migrations which the database has been through since.
 options:
-  name:
-    description: Name of the stack, which is its Compose project.
-    type: str
-    required: true
-  root:
-    description: Folder of the stack.
-    type: path
-    required: true
-  host:
-    description: What M(drydock.stack.stack_info) returned of the host.
-    type: dict
-    required: true
   release:
     description: Id of the release, "" for the last good one.
     type: str
@@ -38,6 +26,8 @@ options:
     type: bool
     default: false
 extends_documentation_fragment:
+  - drydock.stack.options.stack
+  - drydock.stack.options.host
   - drydock.stack.attributes.reads
 author:
   - The drydock.stack maintainers (@drydock)
@@ -66,7 +56,7 @@ rolled_back:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import postgres
+from ansible_collections.drydock.stack.plugins.module_utils import arguments, postgres
 from ansible_collections.drydock.stack.plugins.module_utils.release import unknown_revisions
 from ansible_collections.drydock.stack.plugins.module_utils.state import last_good, other_slot, slot_for
 
@@ -115,9 +105,8 @@ def refusal(database, folder, record):
 def main():
     module = AnsibleModule(
         argument_spec={
-            "name": {"type": "str", "required": True},
-            "root": {"type": "path", "required": True},
-            "host": {"type": "dict", "required": True},
+            **arguments.STACK,
+            **arguments.HOST,
             "release": {"type": "str", "default": ""},
             "same": {"type": "bool", "default": False},
             "ignore_migrations": {"type": "bool", "default": False},

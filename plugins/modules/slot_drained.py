@@ -11,10 +11,6 @@ description:
   - Waits until the front door has no request in flight to the old slot, or the time is over, and then stops and removes it,
     with whatever an interrupted change has left of the stack's containers.
 options:
-  name:
-    description: Name of the stack, which is its Compose project.
-    type: str
-    required: true
   slot:
     description: The slot that stays.
     type: str
@@ -24,15 +20,9 @@ options:
     description: Seconds to wait for the requests in flight.
     type: float
     required: true
-  root:
-    description: Folder of the stack.
-    type: path
-    required: true
-  token:
-    description: Token of the lock that the run holds, which is given back at the end.
-    type: str
-    required: true
 extends_documentation_fragment:
+  - drydock.stack.options.stack
+  - drydock.stack.options.token
   - drydock.stack.attributes.changes
 author:
   - The drydock.stack maintainers (@drydock)
@@ -69,7 +59,7 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import containers, docker_cli, lock
+from ansible_collections.drydock.stack.plugins.module_utils import arguments, containers, docker_cli, lock
 
 # Above the graceful time-out of the application, and the stop grace period of compose.yaml.
 GRACE = 30
@@ -90,11 +80,10 @@ def left_over(stack):
 def main():
     module = AnsibleModule(
         argument_spec={
-            "name": {"type": "str", "required": True},
+            **arguments.STACK,
             "slot": {"type": "str", "choices": ["blue", "green"], "required": True},
             "timeout": {"type": "float", "required": True},
-            "root": {"type": "path", "required": True},
-            "token": {"type": "str", "required": True, "no_log": False},
+            **arguments.TOKEN,
         },
         supports_check_mode=True,
     )

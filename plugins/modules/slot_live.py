@@ -11,14 +11,6 @@ description:
   - Renames the one empty file that tells the front door which slot is live. The rename is atomic, and takes effect with the next
     request. Then asks the front door as a client would, until the slot answers, and sees that its container goes on running.
 options:
-  name:
-    description: Name of the stack, which is its Compose project.
-    type: str
-    required: true
-  root:
-    description: Folder of the stack.
-    type: path
-    required: true
   slot:
     description: The slot that is to be live.
     type: str
@@ -40,11 +32,9 @@ options:
     description: How often the container has been started anew before, as M(drydock.stack.slot_ready) returned it.
     type: int
     default: 0
-  token:
-    description: Token of the lock that the run holds; without it nothing is changed.
-    type: str
-    required: true
 extends_documentation_fragment:
+  - drydock.stack.options.stack
+  - drydock.stack.options.token
   - drydock.stack.attributes.changes
 author:
   - The drydock.stack maintainers (@drydock)
@@ -67,7 +57,7 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import containers, docker_cli, lock
+from ansible_collections.drydock.stack.plugins.module_utils import arguments, containers, docker_cli, lock
 from ansible_collections.drydock.stack.plugins.module_utils.asking import Probe
 from ansible_collections.drydock.stack.plugins.module_utils.release import flip
 
@@ -89,14 +79,13 @@ def settled(container, seconds, restarts):
 def main():
     module = AnsibleModule(
         argument_spec={
-            "name": {"type": "str", "required": True},
-            "root": {"type": "path", "required": True},
+            **arguments.STACK,
             "slot": {"type": "str", "choices": ["blue", "green"], "required": True},
             "probe": {"type": "dict", "required": True},
             "timeout": {"type": "float", "default": 30},
             "settle": {"type": "float", "default": 0},
             "restarts": {"type": "int", "default": 0},
-            "token": {"type": "str", "required": True, "no_log": False},
+            **arguments.TOKEN,
         },
         supports_check_mode=True,
     )

@@ -11,19 +11,12 @@ description:
   - Removes the stack's containers, networks, images, releases and timers. The volumes, the secrets and the backups stay.
   - Removes nothing that is not the stack's, by Compose's and its own labels.
 options:
-  name:
-    description: Name of the stack, which is its Compose project.
-    type: str
-    required: true
-  root:
-    description: Folder of the stack.
-    type: path
-    required: true
   data:
     description: Whether the volumes and the secrets go as well. The backups stay all the same.
     type: bool
     default: false
 extends_documentation_fragment:
+  - drydock.stack.options.stack
   - drydock.stack.attributes.changes
 author:
   - The drydock.stack maintainers (@drydock)
@@ -55,7 +48,7 @@ import shutil
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import docker_cli, timers
+from ansible_collections.drydock.stack.plugins.module_utils import arguments, docker_cli, timers
 from ansible_collections.drydock.stack.plugins.module_utils import release as releases
 
 VOLUMES = r"_(postgres_data(_[0-9]+)?|caddy_data|caddy_config)"
@@ -76,8 +69,7 @@ def remove_path(path):
 def main():
     module = AnsibleModule(
         argument_spec={
-            "name": {"type": "str", "required": True},
-            "root": {"type": "path", "required": True},
+            **arguments.STACK,
             "data": {"type": "bool", "default": False},
         },
         supports_check_mode=True,

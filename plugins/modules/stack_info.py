@@ -11,14 +11,6 @@ description:
   - Reads the engine, the containers, images, volume and networks of a stack, its releases, the ports and the disk, in one call.
   - Touches nothing, and fails only where it may not read; an engine that cannot be asked is told in C(engine.problem).
 options:
-  name:
-    description: Name of the stack, which is its Compose project.
-    type: str
-    required: true
-  root:
-    description: Folder of the stack.
-    type: path
-    required: true
   ports:
     description: Ports that the front door is to publish, as C(address:port), C(:port) or C([address]:port).
     type: list
@@ -49,6 +41,7 @@ options:
     description: The password to compare with the one that the host keeps; set by the controller's part of this module.
     type: str
 extends_documentation_fragment:
+  - drydock.stack.options.stack
   - drydock.stack.attributes.reads
 author:
   - The drydock.stack maintainers (@drydock)
@@ -192,7 +185,16 @@ import zlib
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import docker_cli, dumps, engine, lock, maintenance, rotation, timers
+from ansible_collections.drydock.stack.plugins.module_utils import (
+    arguments,
+    docker_cli,
+    dumps,
+    engine,
+    lock,
+    maintenance,
+    rotation,
+    timers,
+)
 from ansible_collections.drydock.stack.plugins.module_utils.asking import Probe
 from ansible_collections.drydock.stack.plugins.module_utils.ports import holder
 from ansible_collections.drydock.stack.plugins.module_utils.release import filled, first_volume, live, live_volume, recorded
@@ -462,8 +464,7 @@ def read(parameters):
 def main():
     module = AnsibleModule(
         argument_spec={
-            "name": {"type": "str", "required": True},
-            "root": {"type": "path", "required": True},
+            **arguments.STACK,
             "ports": {"type": "list", "elements": "str", "default": []},
             "ca_bundle": {"type": "path"},
             "probe": {"type": "dict"},

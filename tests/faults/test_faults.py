@@ -146,6 +146,23 @@ def test_a_source_that_is_gone(server, tmp_path):
     server.fails("fastapi_source is", "does not exist", fastapi_source=str(tmp_path / "gone"))
 
 
+def test_a_dockerfile_of_the_users_own(server, tmp_path):
+    """The user's own Dockerfile takes the place of the template's: same gates, same flip."""
+    python = server.sh("sed -n 's/^FROM \\(.*\\) AS builder$/\\1/p' /opt/fault/current/Dockerfile")
+    file = tmp_path / "Dockerfile"
+    file.write_text(
+        f"FROM {python}\nWORKDIR /srv\nCOPY requirements.txt .\n"
+        "RUN --mount=type=secret,id=ca-bundle PIP_CERT=/run/secrets/ca-bundle pip install -r requirements.txt\n"
+        'COPY . .\nUSER 1234\nCMD ["uvicorn", "main:app", "--host", "0.0.0.0", "--port", "8000"]\n'
+    )
+    server.deploy(fastapi_dockerfile=str(file))
+    live = server.state()["live"]
+    assert (
+        server.sh(f"docker inspect --format '{{{{.Config.User}}}} {{{{.Config.WorkingDir}}}}' fault-app-{live}-1") == "1234 /srv"
+    )
+    server.is_clean()
+
+
 # --- A release that does not serve ---
 
 

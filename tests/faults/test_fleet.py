@@ -105,6 +105,20 @@ def test_one_builds_for_all_and_a_second_edition_follows(fleet):
     fleet.deploy()
 
 
+def test_a_server_that_joins_has_the_image_of_the_others(fleet):
+    """A server joins those that run a release: it has their image, and nobody builds."""
+    joins = SERVERS[0]
+    fleet.sh(
+        joins,
+        "docker compose --project-name fault down --volumes; docker image rm $(docker image ls --quiet fault); rm -rf /opt/fault",
+    )
+    run = fleet.start(lab_edition=fleet.good)
+    assert run.wait() == 0, run.output[-3000:]
+    assert f"MB from {SERVERS[1]}" in run.output
+    assert "build | Ensure the image is built" not in run.output
+    assert fleet.editions_served() == [fleet.good] * 3
+
+
 @pytest.mark.parametrize(
     ("variables", "said"),
     [

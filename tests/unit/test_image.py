@@ -39,7 +39,8 @@ def host(name, has_image=False, *, wanted=NAME, platform="linux/x86_64", converg
         ([host("a", has_image=True), host("b", has_image=True)], {"a": "a", "b": "b"}),
         ([host("a", platform="linux/aarch64"), host("b"), host("c")], {"a": "a", "b": "b", "c": "b"}),
         ([host("a", wanted="shop:other"), host("b")], {"a": "a", "b": "b"}),
-        ([host("a", has_image=True, converged=True), host("b"), host("c")], {"b": "b", "c": "b"}),
+        ([host("a"), host("b"), host("c", converged=True)], {"a": "c", "b": "c"}),
+        ([host("a", converged=True), host("b", wanted="shop:other")], {"b": "b"}),
         ([{"inventory_hostname": "a"}, host("b"), host("c")], {"b": "b", "c": "b"}),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -43,9 +44,8 @@ class Run:
     @property
     def steps(self) -> list[str]:
         """What it said that it was going to do."""
-        told = self.log.read_text().partition("release | Show what is to be done")[2].partition("\nTASK [")[0]
-        lines = " ".join(told.split()).partition("msg: - ")[2].split(" - ")
-        return [line.strip("'\" ") for line in lines if line]
+        told = self.log.read_text().partition("release | Show what is to be done")[2]
+        return re.findall(r"^    - '?(.*?)'?$", re.split(r"\n(?=TASK|PLAY)", told)[0], re.MULTILINE)
 
     def wait(self) -> int:
         try:

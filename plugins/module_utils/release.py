@@ -8,6 +8,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -27,6 +28,8 @@ UNFILLED = "unfilled"
 RECORD = "release.json"
 # In the stack's folder, the name of the volume that holds the live data, once it is another than the first one.
 VOLUME = "volume"
+# A link to the folder of the source that the front door serves.
+STATIC = "static"
 
 # The user that PostgreSQL runs as in the database's container; a file secret keeps the host's owner and mode.
 POSTGRES_UID = 999
@@ -39,6 +42,7 @@ FOLDERS = {
     "releases": 0o750,
     "proxy": 0o755,
     "proxy/live": 0o755,
+    "proxy/static": 0o755,
     "proxy/maintenance": 0o755,
     "proxy/maintenance/retry_after": 0o755,
     # The names in it are secret, and cannot be listed.
@@ -155,6 +159,19 @@ def fill(folder: Path, slot: str, password: str, volume: str) -> None:
     """Put the release in a slot, on a volume: write its compose.yaml and .env out of their unfilled ones."""
     for name, data in filled(folder, slot, password, volume).items():
         write_durably(folder / name, data, 0o600 if name == ".env" else 0o644)
+
+
+def publish(root: Path, folder: Path, slot: str) -> None:
+    """Give the front door the files that it serves itself while the slot is live; none where the release has none."""
+    place = root / "proxy" / STATIC / slot
+    partial = place.with_name(f".{slot}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    if (folder / STATIC).is_dir():
+        # Links that lead out of it lead nowhere there.
+        shutil.copytree(folder / STATIC, partial, symlinks=True)
+    shutil.rmtree(place, ignore_errors=True)
+    if partial.is_dir():
+        partial.rename(place)
 
 
 def flip(root: Path, slot: str) -> bool:

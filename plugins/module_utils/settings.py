@@ -74,6 +74,7 @@ READINESS_PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
 SCHEDULE = re.compile(r"[A-Za-z0-9*:,./~ -]{1,80}")
 RCLONE_PLACE = re.compile(r"[A-Za-z0-9_.-][A-Za-z0-9_. -]*:[^\0]*")
 RECIPIENT = re.compile(r"age1[a-z0-9]{58}|ssh-(ed25519|rsa) [A-Za-z0-9+/=]+( .*)?")
+STATIC_URL = re.compile(r"(/[A-Za-z0-9][A-Za-z0-9._~-]*)+")
 HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+@-]*")
 GIT_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[^/@\s]+@[^/:\s]+:")
@@ -261,6 +262,11 @@ def _workdir(value: str) -> str | None:
     if not value or value.startswith("/") or ".." in value.split("/") or value != value.strip() or "\\" in value:
         return "use a folder inside the source without '..', or . for all of it."
     return None
+
+
+def _static_dir(value: str) -> str | None:
+    remedy = _workdir(value)
+    return "use a folder below fastapi_workdir, such as static." if remedy or posixpath.normpath(value) == "." else None
 
 
 def _app(value: str) -> str | None:
@@ -565,6 +571,8 @@ RULES: dict[str, Rule] = {
     "fastapi_port": _number(1, 65535),
     "fastapi_domain": _text(_domain, empty=True),
     "fastapi_tls": _choice("auto", "internal", "off"),
+    "fastapi_static_dir": _text(_static_dir, empty=True),
+    "fastapi_static_url": _text(_matches(STATIC_URL, "use a path such as /static, without a slash at its end.")),
     "fastapi_request_body_limit": _text(_body_size),
     "fastapi_dockerfile": _text(lambda value: None, empty=True),
     "fastapi_templates": _FREE,

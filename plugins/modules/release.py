@@ -164,6 +164,7 @@ def install(module, root, folder, archive):
     if not archive:
         shown = differences(root / "current", folder)
         fill(module, root, folder, password)
+        releases.publish(root, folder, plan["slot"])
         return shown, hashes(folder)
     partial = folder.with_name(f".{folder.name}.partial")
     if partial.exists():
@@ -179,6 +180,7 @@ def install(module, root, folder, archive):
                 shutil.copy2(folder / releases.RECORD, partial / releases.RECORD)
             shutil.rmtree(folder)
         partial.rename(folder)
+        releases.publish(root, folder, plan["slot"])
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise

@@ -197,7 +197,14 @@ from ansible_collections.drydock.stack.plugins.module_utils import (
 )
 from ansible_collections.drydock.stack.plugins.module_utils.asking import Probe
 from ansible_collections.drydock.stack.plugins.module_utils.ports import holder
-from ansible_collections.drydock.stack.plugins.module_utils.release import filled, first_volume, live, live_volume, recorded
+from ansible_collections.drydock.stack.plugins.module_utils.release import (
+    STATIC,
+    filled,
+    first_volume,
+    live,
+    live_volume,
+    recorded,
+)
 
 # Seconds for the front door's answer; one that takes longer is looked into by the steps of a deploy.
 ANSWER_TIMEOUT = 5
@@ -234,6 +241,7 @@ def intact(root, name):
             == {name: (folder / name).read_bytes() for name in ("compose.yaml", ".env")}
             and (root / "proxy" / "Caddyfile").read_bytes() == (folder / "Caddyfile").read_bytes()
             and all((folder / name).exists() for name in ("Dockerfile", "source"))
+            and (folder / STATIC).is_dir() == (root / "proxy" / STATIC / live(root)[0]).is_dir()
         )
     except FileNotFoundError:
         return False

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import posixpath
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -19,11 +20,12 @@ from ansible_collections.drydock.stack.plugins.module_utils.release import (
     PASSWORD_TOKEN,
     RELEASE_TOKEN,
     SLOT_TOKEN,
+    STATIC,
     UNFILLED,
     VOLUME_TOKEN,
 )
 from ansible_collections.drydock.stack.plugins.module_utils.settings import postgres_major
-from ansible_collections.drydock.stack.plugins.module_utils.source import NEVER, Source, read_source
+from ansible_collections.drydock.stack.plugins.module_utils.source import NEVER, Source, SourceError, read_source
 from ansible_collections.drydock.stack.plugins.module_utils.tuning import bytes_of, workers
 from ansible_collections.drydock.stack.plugins.plugin_utils.variables import Settings
 
@@ -106,8 +108,22 @@ class Renderer:
                 *(Entry(path=path, data=text.encode()) for path, text in files.items()),
                 Entry(path="source", data=self.source.content_hash.encode()),
                 Entry(path="migrate", data=migrate.encode()),
+                *self.static(),
             ]
         )[:ID_LENGTH]
+
+    def static(self) -> list[Entry]:
+        """Return the link to the folder of the source that the front door serves, [] where there is none."""
+        folder = self.settings.get("fastapi_static_dir")
+        if not folder:
+            return []
+        inner = posixpath.normpath(posixpath.join(self.source.workdir, folder))
+        if not any(path.startswith(f"{inner}/") for path in self.source.files):
+            raise SourceError(
+                f"fastapi_static_dir is {folder}, and no file that is deployed lies in {self.source.root / inner}; "
+                "name a folder below fastapi_workdir, or leave it out."
+            )
+        return [Entry(path=STATIC, link=f"source/{inner}")]
 
     def migrate(self) -> list[str]:
         """Return the command that migrates the database, [] for none."""
@@ -124,6 +140,7 @@ class Renderer:
                 )
                 for path, text in files.items()
             ),
+            *self.static(),
             *(Entry(path=f"source/{path}", data=self.source.root / path, **self.attributes(path)) for path in self.source.files),
         ]
 

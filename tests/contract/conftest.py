@@ -66,7 +66,9 @@ def render(tmp_path: Path) -> Callable[..., Path]:
         folder = tmp_path / "release"
         (folder / UNFILLED).mkdir(parents=True)
         for entry in renderer.entries(files, renderer.identity(files)):
-            if isinstance(entry.data, bytes):
+            if entry.link:
+                (folder / entry.path).symlink_to(entry.link)
+            elif isinstance(entry.data, bytes):
                 (folder / entry.path).write_bytes(entry.data)
         fill(folder, "blue", "s3cret", "shop_postgres_data")
         return folder

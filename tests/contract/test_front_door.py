@@ -14,9 +14,10 @@ from types import SimpleNamespace
 
 import pytest
 from ansible_collections.drydock.stack.plugins.module_utils import maintenance
-from ansible_collections.drydock.stack.plugins.module_utils.release import flip, make_folders
+from ansible_collections.drydock.stack.plugins.module_utils.release import flip, make_folders, publish
 
 PAGE = b"<h1>Pause</h1>\n"
+SOURCE = {"main.py": "app = None\n", "requirements.txt": "fastapi\n", "assets/public/style.css": "given"}
 HEADER = "X-Maintenance-Bypass"
 
 
@@ -45,10 +46,11 @@ def door(render, tools, tmp_path):
     root = tmp_path / "shop"
     make_folders(root)
     flip(root, "green")
+    release = render(source=SOURCE, fastapi_static_dir="assets/public")
     behind = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Application)
     threading.Thread(target=behind.serve_forever, daemon=True).start()
     port = free_port()
-    text = (render() / "Caddyfile").read_text()
+    text = (release / "Caddyfile").read_text()
     for before, after in {
         "\n:8000 {": f"\nhttp://127.0.0.1:{port} {{",
         "127.0.0.1:2019": f"127.0.0.1:{free_port()}",
@@ -82,10 +84,32 @@ def door(render, tools, tmp_path):
                 break
             except ConnectionRefusedError:
                 time.sleep(0.1)
-        yield SimpleNamespace(root=root, ask=ask, log=log, behind=behind)
+        yield SimpleNamespace(root=root, ask=ask, log=log, behind=behind, release=release)
         caddy.terminate()
     behind.shutdown()
     behind.server_close()
+
+
+def test_files_of_the_live_slot_are_served_without_the_application(door):
+    for slot, text in (("blue", "old"), ("green", "new")):
+        public = door.release / "source" / "assets" / "public"
+        public.mkdir(parents=True, exist_ok=True)
+        (public / "style.css").write_text(text)
+        (public / ".hidden").write_text("hidden")
+        publish(door.root, door.release, slot)
+    assert door.ask(path="/static/style.css").body == b"new"
+    assert door.ask(path="/static/style.css").headers["X-Slot"] == "green"
+    flip(door.root, "blue")
+    assert door.ask(path="/static/style.css").body == b"old"
+    assert door.ask(path="/static/style.css").headers["Etag"]
+    for path in ("/static/none", "/static/.hidden", "/static/../Caddyfile", "/static/%2e%2e/%2e%2e/Caddyfile"):
+        # What leads out of the folder is the application's, which does not run in this slot.
+        assert door.ask(path=path).status in (400, 404, 502), path
+    maintenance.close(door.root, PAGE, 300)
+    assert door.ask(path="/static/style.css").status == 503
+    (door.release / "static").unlink()
+    publish(door.root, door.release, "blue")
+    assert [entry.name for entry in (door.root / "proxy" / "static").iterdir()] == ["green"]
 
 
 def test_it_is_closed_and_opened_without_a_reload(door):

@@ -44,6 +44,11 @@ MATRIX = {
         **{f"fastapi_{service}_memory_limit": "512m" for service in ("app", "database", "proxy")},
         **{f"fastapi_{service}_cpu_limit": "1.5" for service in ("app", "database", "proxy")},
     },
+    "files that the front door serves": {
+        "source": {"main.py": MAIN, "requirements.txt": "fastapi\n", "public/style.css": ""},
+        "fastapi_static_dir": "public",
+        "fastapi_static_url": "/files/v1",
+    },
     "a domain": {"fastapi_domain": "shop.example.com"},
     "a domain with its own certificates": {"fastapi_domain": "shop.example.com", "fastapi_tls": "internal"},
     "a domain without TLS": {"fastapi_domain": "shop.example.com", "fastapi_tls": "off"},

@@ -97,6 +97,14 @@ BAD: list[tuple[str, Any, str]] = [
         f'fastapi_migrate_command, item 1, is "a\\u0000"; {ONE_LINE}',
     ),
     *(("fastapi_database_name", name, IDENTIFIER) for name in ("-a", "a b", "a" * 64, "ä", 'a"', "a/b")),
+    *(
+        ("fastapi_static_dir", folder, "use a folder below fastapi_workdir, such as static.")
+        for folder in (".", "../a", "/a", "a/..")
+    ),
+    *(
+        ("fastapi_static_url", url, "use a path such as /static, without a slash at its end.")
+        for url in ("static", "/", "/static/", "/a b", "/{a}", "/../a")
+    ),
     ("fastapi_database_host", "localhost", CONTAINER),
     ("fastapi_database_host", "::1", CONTAINER),
     ("fastapi_database_host", "db", "that is the stack's own database; leave it out."),

@@ -279,6 +279,26 @@ def server(lab: None, disk: None, run: Callable[..., None], play: Play) -> Itera
     run("faults: destroy", ["molecule", "destroy", "--scenario-name", "faults"], "faults/destroy.log", timeout=300, **memory)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Let a fixture know how its test went."""
+    report = yield
+    setattr(item, f"report_{report.when}", report)
+    return report
+
+
+@pytest.fixture(autouse=True)
+def mended(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Bring the server back to the last good edition after a test that failed, so that the next one fails for its own reasons."""
+    yield
+    report = getattr(request.node, "report_call", None)
+    if report and report.failed and "server" in request.fixturenames:
+        server: Server = request.getfixturevalue("server")
+        server.sh("rm -f /opt/fault/lock")
+        server.migrates_down()
+        server.run(lab_edition=server.good)
+
+
 @pytest.fixture
 def load(server: Server) -> Iterator[Callable[..., Load]]:
     """Start clients; they end with the test at the latest."""

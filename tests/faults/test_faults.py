@@ -17,6 +17,7 @@ APP = HERE / "app"
 UPDATES = 10
 KILLS = 20
 SLOW = 10
+ADDS_A_COLUMN = "ALTER TABLE written ADD COLUMN IF NOT EXISTS note text"
 
 
 def source(folder: Path, files: dict[str, str]) -> str:
@@ -226,15 +227,13 @@ def test_a_migration_is_ahead_of_a_release_that_is_given_up(server, tmp_path):
     server.fails(
         "was given up at: start | Ensure the release runs",
         "The database is ahead of what serves: at a000000000002, and a000000000001 was recorded",
-        fastapi_source=source(tmp_path, {"migrations/versions/0002.py": migration("ALTER TABLE written ADD COLUMN note text")}),
+        fastapi_source=source(tmp_path, {"migrations/versions/0002.py": migration(ADDS_A_COLUMN)}),
         lab_fault="never ready",
     )
     # The way on from there: a release that knows the migration.
-    server.deploy(
-        fastapi_source=source(tmp_path, {"migrations/versions/0002.py": migration("ALTER TABLE written ADD COLUMN note text")})
-    )
+    server.deploy(fastapi_source=source(tmp_path, {"migrations/versions/0002.py": migration(ADDS_A_COLUMN)}))
     assert json.loads(server.sh("cat /opt/fault/current/release.json"))["database_revision"] == "a000000000002"
-    server.migrates_down("ALTER TABLE written DROP COLUMN note")
+    server.migrates_down("ALTER TABLE written DROP COLUMN IF EXISTS note")
 
 
 # --- Interrupted ---

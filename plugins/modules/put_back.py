@@ -87,7 +87,8 @@ def record(name, root, plan, host):
     if host["current"] and (root / "current").resolve().name != host["current"]:
         releases.point_to(root, host["current"])
     if plan["id"] == host["current"] and host["live"]:
-        releases.fill(root / "releases" / plan["id"], host["live"], releases.password(root))
+        volume = releases.live_volume(root, name)
+        releases.fill(root / "releases" / plan["id"], host["live"], releases.password(root), volume)
     known = host["releases"].get(plan["id"])
     file = root / "releases" / plan["id"] / releases.RECORD
     if known:

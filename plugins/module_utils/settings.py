@@ -629,11 +629,11 @@ def _together(settings: Mapping[str, Any]) -> Iterator[str]:
     if domain and str(port) in ("80", "443"):
         yield f"fastapi_port is {port}, which the front door takes for fastapi_domain by itself; leave fastapi_port out."
     remote, rclone = settings.get("fastapi_backup_copy_to"), settings.get("fastapi_backup_rclone_config", "")
-    named = remote.partition(":")[0] if isinstance(remote, str) and remote and not remote.startswith(("/", ":")) else ""
+    named = remote.partition(":")[0] if isinstance(remote, str) and RCLONE_PLACE.fullmatch(remote) else ""
     if named and isinstance(rclone, str) and f"[{named}]" not in rclone:
         yield (
-            f"fastapi_backup_copy_to is {_shown(remote)}, and fastapi_backup_rclone_config has no section [{named}]; add it, as "
-            "`rclone config` makes one."
+            f"fastapi_backup_copy_to is {_shown(remote)}, and fastapi_backup_rclone_config has no section [{named}]; add it, "
+            "as `rclone config` makes one."
         )
     source, version = settings.get("fastapi_source"), settings.get("fastapi_source_version", "HEAD")
     of_git = isinstance(version, str) and version != "HEAD" and REVISION.fullmatch(version)

@@ -39,6 +39,10 @@ class ActionModule(ActionBase):
             "revision": plan.source.revision,
             "dirty": plan.source.dirty,
             "caddy_image": plan.settings["fastapi_caddy_image"],
+            "postgres": {
+                "image": plan.settings["fastapi_postgres_image"],
+                "command": plan.variables["__fastapi_postgres_command"],
+            },
             "own_dockerfile": bool(plan.own_dockerfile),
             "sample": is_sample(plan.settings["fastapi_source"]),
             "remote": plan.source.remote,

@@ -53,6 +53,11 @@ RESERVED = {
     "PATH": "the image sets it, and no program of it is found without; use another name",
     "PYTHONPATH": "the image sets it, and no package of it is found without; use another name",
 }
+# Settings of PostgreSQL that are not the user's: the stack finds, reaches and checks the database by them.
+RESERVED_POSTGRES = (
+    *("config_file", "data_directory", "external_pid_file", "hba_file", "ident_file", "listen_addresses", "port"),
+    *("unix_socket_directories", "unix_socket_group", "unix_socket_permissions"),
+)
 # Below these nothing but the system's own has a place, or it does not stay.
 SYSTEM_FOLDERS = re.compile(
     "/(bin|boot|dev|etc|lib|lib32|lib64|libx32|proc|run|sbin|sys|tmp|usr(?!/local/)"
@@ -65,6 +70,7 @@ RESERVED_ROLES = ("public", "none")
 
 NAME = re.compile(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+POSTGRES_SETTING = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?")
 PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*[a-z0-9+.](=[0-9][A-Za-z0-9.+:~-]*)?")
 IDENTIFIER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
@@ -476,6 +482,21 @@ def _env(name: str, value: Any) -> Iterator[str]:
             yield f"{name}.{variable} changes what Compose does, which reads .env as well; use another name."
 
 
+def _postgres_settings(name: str, value: Any) -> Iterator[str]:
+    if not isinstance(value, Mapping):
+        yield _say(name, value, "use a mapping of settings of PostgreSQL to values, such as {work_mem: 16MB}.")
+        return
+    for key, content in value.items():
+        if not isinstance(key, str) or not POSTGRES_SETTING.fullmatch(key):
+            yield f"{name} has the name {_shown(key)}; use a setting of PostgreSQL in lower case, such as work_mem."
+        elif key in RESERVED_POSTGRES:
+            yield f"{name}.{key} is set by the stack, which finds the database by it; leave it out."
+        elif not isinstance(content, (str, int, float)):
+            yield f"{name}.{key} is {kind(content)}; use text, a number, true or false."
+        elif isinstance(content, str) and not (content.isprintable() and _valid(content)):
+            yield f"{name}.{key} holds a line break or a control character; use text on one line."
+
+
 def _command(name: str, value: Any) -> Iterator[str]:
     # A script among it may have many lines.
     words = [word.replace("\n", " ") if isinstance(word, str) else word for word in value] if isinstance(value, list) else value
@@ -567,6 +588,8 @@ RULES: dict[str, Rule] = {
     "fastapi_database_password": _password,
     "fastapi_database_env": _database_env,
     "fastapi_database_url_scheme": _text(_scheme),
+    "fastapi_database_pool": _number(1, 1000),
+    "fastapi_postgres_settings": _postgres_settings,
     "fastapi_bind_address": _text(_address),
     "fastapi_port": _number(1, 65535),
     "fastapi_domain": _text(_domain, empty=True),
@@ -635,6 +658,15 @@ def _together(settings: Mapping[str, Any]) -> Iterator[str]:
             f"fastapi_backup_copy_to is {_shown(remote)}, and fastapi_backup_rclone_config has no section [{named}]; add it, "
             "as `rclone config` makes one."
         )
+    postgres, workers, pool = (settings.get(f"fastapi_{name}") for name in ("postgres_settings", "workers", "database_pool"))
+    most = postgres.get("max_connections") if isinstance(postgres, Mapping) else None
+    if all(re.fullmatch("[0-9]{1,9}", str(number)) for number in (most, workers, pool)):
+        needed = 2 * int(workers) * int(pool) + 10
+        if int(most) < needed:
+            yield (
+                f"fastapi_postgres_settings.max_connections is {most}, and two slots of {workers} workers with {pool} "
+                f"connections each need {needed}; use at least that, or fewer fastapi_workers or a smaller fastapi_database_pool."
+            )
     source, version = settings.get("fastapi_source"), settings.get("fastapi_source_version", "HEAD")
     of_git = isinstance(version, str) and version != "HEAD" and REVISION.fullmatch(version)
     if of_git and isinstance(source, str) and not is_git_url(source):

@@ -34,3 +34,79 @@ def workers(cpus: float, memory_bytes: int, shares_host: bool) -> int:
     """
     fitting = min(math.floor(cpus), (memory_bytes - BASE) // PER_WORKER)
     return max(1, fitting // 2 if shares_host else fitting)
+
+
+def quantised(size: int) -> int:
+    """Return the size of a machine's memory, rounded down to a quarter of the power of two below it.
+
+    What a machine says of its memory drifts by a few MB from boot to boot, and what follows from it must not. Machines have
+    powers of two and multiples of them, less the few percent that the kernel keeps: that is far from the next step.
+    """
+    step = max(1, 2 ** (size.bit_length() - 1) // 4)
+    return size - size % step
+
+
+def connections(workers_per_slot: int, pool: int) -> int:
+    """Return `max_connections`: 2 slots x workers x pool + 10 for operators, migrations and dumps.
+
+    It is at least PostgreSQL's own default, and a multiple of 50, so that a worker more seldom restarts a database.
+    """
+    return max(100, math.ceil((2 * workers_per_slot * pool + 10) / 50) * 50)
+
+
+def postgres(memory: int, cpus: float, max_connections: int, major: int) -> dict[str, str]:
+    """Return settings of PostgreSQL for a container with so many bytes of memory and processors, by name.
+
+    Source: the web profile of PGTune (le0pard/pgtune), for a solid state disk. With M the memory and C the processors:
+    shared_buffers M/4; effective_cache_size 3M/4; maintenance_work_mem min(M/16, 8 GB); work_mem (M - shared_buffers) /
+    ((max_connections + max_worker_processes) x 3), at least 4 MB; max_worker_processes C from 4 on, else 8; wal_buffers 3% of
+    shared_buffers, at most 16 MB; from 4 processors on max_parallel_workers C, and half of them, at most 4, for one query or
+    for maintenance. Beside it: jit off, as queries of the web are shorter than their compilation; wal_compression lz4 where
+    there is it (15), which halves what full pages write; io_method worker from 18 on, as Docker's seccomp profile blocks
+    io_uring. min_wal_size and max_wal_size are those of the profile below 16 GB; smaller machines have smaller disks, so
+    that below 4 GB of memory they are at most as large as the memory.
+    """
+    shared_buffers = memory // 4
+    processes = math.floor(cpus) if cpus >= 4 else 8
+    work_mem = max(4 * MEGABYTE, (memory - shared_buffers) // ((max_connections + processes) * 3))
+    max_wal_size = max(1024 * MEGABYTE, min(4096 * MEGABYTE, memory))
+    settings: dict[str, str] = {
+        "max_connections": str(max_connections),
+        "shared_buffers": _kilobytes(shared_buffers),
+        "effective_cache_size": _kilobytes(memory * 3 // 4),
+        "maintenance_work_mem": _kilobytes(min(memory // 16, 8192 * MEGABYTE)),
+        "work_mem": _kilobytes(work_mem),
+        "wal_buffers": _kilobytes(min(shared_buffers * 3 // 100, 16 * MEGABYTE)),
+        "min_wal_size": _kilobytes(max_wal_size // 4),
+        "max_wal_size": _kilobytes(max_wal_size),
+        "checkpoint_completion_target": "0.9",
+        "default_statistics_target": "100",
+        "random_page_cost": "1.1",
+        "effective_io_concurrency": "200",
+        "max_worker_processes": str(processes),
+        "huge_pages": "try" if shared_buffers >= 2048 * MEGABYTE else "off",
+        "jit": "off",
+    }
+    if cpus >= 4:
+        settings["max_parallel_workers"] = str(processes)
+        settings["max_parallel_workers_per_gather"] = str(min(4, math.ceil(processes / 2)))
+        settings["max_parallel_maintenance_workers"] = str(min(4, math.ceil(processes / 2)))
+    if major >= 15:
+        settings["wal_compression"] = "lz4"
+    if major >= 18:
+        settings["io_method"] = "worker"
+    return settings
+
+
+def shm_size(memory: int) -> int:
+    """Return the bytes of /dev/shm of the database's container: max(256 MB, 2 x maintenance_work_mem).
+
+    Parallel queries and parallel index builds keep what they share there; Docker's 64 MB end them with an error.
+    """
+    return max(256 * MEGABYTE, 2 * min(memory // 16, 8192 * MEGABYTE))
+
+
+def _kilobytes(size: int) -> str:
+    """Return a size in PostgreSQL's notation, in the largest unit that has no fraction."""
+    kilobytes = max(64, size // 1024)
+    return f"{kilobytes // 1024}MB" if kilobytes % 1024 == 0 else f"{kilobytes}kB"

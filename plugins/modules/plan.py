@@ -75,6 +75,10 @@ caddy_image:
   description: Reference of the front door's image.
   returned: always
   type: str
+postgres:
+  description: Reference of the database's image, C(image), and what its container runs, C(command).
+  returned: always
+  type: dict
 own_dockerfile:
   description: Whether the image is built by a Dockerfile of the user's own, with the source as its context.
   returned: always

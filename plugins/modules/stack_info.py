@@ -215,7 +215,7 @@ NO_ENGINE = {
     "root": "",
     "platform": "",
     "processors": os.cpu_count() or 1,
-    "memory": 0,
+    "memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
 }
 # Where the front door's network is made: sixteen addresses each, clear of what Docker hands out first.
 FRONT_POOLS = [ipaddress.ip_network(pool) for pool in ("172.30.0.0/16", "10.217.0.0/16", "192.168.232.0/21")]

@@ -26,7 +26,14 @@ from ansible_collections.drydock.stack.plugins.module_utils.release import (
 )
 from ansible_collections.drydock.stack.plugins.module_utils.settings import postgres_major
 from ansible_collections.drydock.stack.plugins.module_utils.source import NEVER, Source, SourceError, read_source
-from ansible_collections.drydock.stack.plugins.module_utils.tuning import bytes_of, workers
+from ansible_collections.drydock.stack.plugins.module_utils.tuning import (
+    bytes_of,
+    connections,
+    postgres,
+    quantised,
+    shm_size,
+    workers,
+)
 from ansible_collections.drydock.stack.plugins.plugin_utils.variables import Settings
 
 ID_LENGTH = 12
@@ -55,6 +62,8 @@ class Renderer:
             "__fastapi_front": dict(host["front"]),
             "__fastapi_own_database": not settings.get("fastapi_database_host"),
             "__fastapi_postgres_mount": postgres_mount(settings["fastapi_postgres_image"]),
+            "__fastapi_postgres_command": postgres_command(settings, host["engine"]),
+            "__fastapi_shm_size": shm_size(database_memory(settings, host["engine"])),
             "__fastapi_release_id": RELEASE_TOKEN,
             "__fastapi_volume": VOLUME_TOKEN,
             "__fastapi_context": "" if self.own_dockerfile else "source/",
@@ -169,7 +178,7 @@ def environment(settings: Mapping[str, Any], engine: Mapping[str, Any]) -> dict[
     known = {**database, "url": url, **({"sslmode": external["sslmode"]} if external else {})}
     return {
         **{variable: known[part] for part, variable in settings["fastapi_database_env"].items() if part in known},
-        "WEB_CONCURRENCY": str(settings.get("fastapi_workers") or default_workers(settings, engine)),
+        "WEB_CONCURRENCY": str(worker_count(settings, engine)),
         "RELEASE": RELEASE_TOKEN,
         **settings["fastapi_env"],
     }
@@ -189,10 +198,37 @@ def external_database(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def default_workers(settings: Mapping[str, Any], engine: Mapping[str, Any]) -> int:
+def worker_count(settings: Mapping[str, Any], engine: Mapping[str, Any]) -> int:
+    """Return how many processes of uvicorn a slot runs."""
+    if settings.get("fastapi_workers"):
+        return int(settings["fastapi_workers"])
     processors = float(settings["fastapi_app_cpu_limit"] or engine["processors"])
     memory = bytes_of(settings["fastapi_app_memory_limit"]) if settings["fastapi_app_memory_limit"] else engine["memory"]
     return workers(processors, memory, shares_host=True)
+
+
+def database_memory(settings: Mapping[str, Any], engine: Mapping[str, Any]) -> int:
+    """Return the bytes that the database may use: its limit, else half of what the host has."""
+    limit = settings["fastapi_database_memory_limit"]
+    return bytes_of(limit) if limit else quantised(engine["memory"]) // 2
+
+
+def postgres_command(settings: Mapping[str, Any], engine: Mapping[str, Any]) -> list[str]:
+    """Return what the database's container runs: the server with its settings."""
+    given = {name: postgres_value(value) for name, value in settings["fastapi_postgres_settings"].items()}
+    needed = connections(worker_count(settings, engine), int(settings["fastapi_database_pool"]))
+    tuned = postgres(
+        memory=database_memory(settings, engine),
+        cpus=float(settings["fastapi_database_cpu_limit"] or engine["processors"]),
+        max_connections=int(given.get("max_connections", needed)),
+        major=postgres_major(settings["fastapi_postgres_image"]),
+    )
+    return ["postgres", *(word for name, value in {**tuned, **given}.items() for word in ("-c", f"{name}={value}"))]
+
+
+def postgres_value(value: Any) -> str:
+    """Return a value as PostgreSQL reads it on its command line."""
+    return ("on" if value else "off") if isinstance(value, bool) else str(value)
 
 
 def renderer(templar, variables: Mapping[str, Any], host: Mapping[str, Any], root: Path) -> Renderer:

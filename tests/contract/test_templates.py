@@ -157,3 +157,12 @@ def test_the_same_settings_give_the_same_files(render, tmp_path):
     one = files()
     shutil.rmtree(tmp_path / "release")
     assert files() == one
+
+
+def test_the_database_is_tuned_to_its_limits_and_as_the_user_says(render):
+    settings = {"fastapi_database_memory_limit": "1g", "fastapi_workers": 4, "fastapi_postgres_settings": {"jit": True}}
+    database = yaml.safe_load((render(**settings) / "compose.yaml").read_text())["services"]["db"]
+    flags = dict(word.split("=") for word in database["command"][2::2])
+    assert database["command"][:2] == ["postgres", "-c"] and set(database["command"][1::2]) == {"-c"}
+    assert (flags["shared_buffers"], flags["max_connections"], flags["jit"]) == ("256MB", "150", "on")
+    assert database["shm_size"] == 256 * 1024**2

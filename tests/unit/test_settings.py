@@ -140,6 +140,28 @@ BAD: list[tuple[str, Any, str]] = [
         ("fastapi_database_url_scheme", scheme, "use postgresql, or postgresql+driver such as postgresql+asyncpg.")
         for scheme in ("mysql", "postgresql://", "postgresql+", "Postgresql")
     ),
+    ("fastapi_database_pool", 0, "use 1 to 1000."),
+    ("fastapi_postgres_settings", ["a"], "use a mapping of settings of PostgreSQL to values, such as {work_mem: 16MB}."),
+    (
+        "fastapi_postgres_settings",
+        {"Work Mem": 1},
+        "fastapi_postgres_settings has the name Work Mem; use a setting of PostgreSQL in lower case, such as work_mem.",
+    ),
+    (
+        "fastapi_postgres_settings",
+        {"listen_addresses": "*"},
+        "fastapi_postgres_settings.listen_addresses is set by the stack, which finds the database by it; leave it out.",
+    ),
+    (
+        "fastapi_postgres_settings",
+        {"work_mem": ["4MB"]},
+        "fastapi_postgres_settings.work_mem is a list; use text, a number, true or false.",
+    ),
+    (
+        "fastapi_postgres_settings",
+        {"work_mem": "4MB\n"},
+        "fastapi_postgres_settings.work_mem holds a line break or a control character; use text on one line.",
+    ),
     *(("fastapi_bind_address", address, ADDRESS) for address in ("localhost", "[::1]", "127.0.0.1:80", "300.0.0.1", "")),
     ("fastapi_bind_address", "fe80::1%eth0", "leave the zone out, Docker takes none."),
     ("fastapi_port", 99999, "fastapi_port is 99999; use 1 to 65535."),
@@ -284,6 +306,8 @@ GOOD: list[dict[str, Any]] = [
     {"fastapi_database_env": {"url": "DSN"}, "fastapi_env": {"DB_HOST": "elsewhere", "_a1": "multi\nline"}},
     {"fastapi_env": {"A": "x" * (128 * 1024 - 3)}},
     {"fastapi_database_url_scheme": "postgresql+psycopg"},
+    {"fastapi_postgres_settings": {"work_mem": "4MB", "jit": True, "auto_explain.log_analyze": "off", "seed": 0.5}},
+    {"fastapi_postgres_settings": {"max_connections": 70}, "fastapi_workers": 2, "fastapi_database_pool": "15"},
     *({"fastapi_bind_address": address} for address in ("0.0.0.0", "::", "192.0.2.1", "2001:db8::1")),
     *({"fastapi_request_body_limit": size} for size in ("10MB", "1GiB", "512k", "1.5GB", "1024")),
     *({"fastapi_app_memory_limit": size} for size in ("", "6m", "512M", "1.5g", "536870912", "1gb")),
@@ -338,6 +362,11 @@ def test_a_good_value_is_taken(values: dict[str, Any]) -> None:
             {"fastapi_database_env": {"user": "PGUSER"}, "fastapi_env": {"PGUSER": "x"}},
             "fastapi_env.PGUSER is set by the stack to the database's user; "
             "use another name, or leave it out of fastapi_database_env.",
+        ),
+        (
+            {"fastapi_postgres_settings": {"max_connections": 69}, "fastapi_workers": 2, "fastapi_database_pool": "15"},
+            "fastapi_postgres_settings.max_connections is 69, and two slots of 2 workers with 15 connections each need 70; "
+            "use at least that, or fewer fastapi_workers or a smaller fastapi_database_pool.",
         ),
     ],
 )

@@ -602,6 +602,7 @@ RULES: dict[str, Rule] = {
     "fastapi_python_image": _text(_image),
     "fastapi_postgres_image": _text(_postgres_image),
     "fastapi_caddy_image": _text(_image),
+    "fastapi_image_variant": _choice("slim", "minimal"),
     "fastapi_build_packages": _PACKAGES,
     "fastapi_runtime_packages": _PACKAGES,
     "fastapi_extra_requirements": _list(_requirement),
@@ -667,6 +668,11 @@ def _together(settings: Mapping[str, Any]) -> Iterator[str]:
                 f"fastapi_postgres_settings.max_connections is {most}, and two slots of {workers} workers with {pool} "
                 f"connections each need {needed}; use at least that, or fewer fastapi_workers or a smaller fastapi_database_pool."
             )
+    if settings.get("fastapi_image_variant") == "minimal" and settings.get("fastapi_dockerfile"):
+        yield (
+            "fastapi_image_variant is minimal and fastapi_dockerfile is set, which says itself what the image is; "
+            "leave one of them out."
+        )
     source, version = settings.get("fastapi_source"), settings.get("fastapi_source_version", "HEAD")
     of_git = isinstance(version, str) and version != "HEAD" and REVISION.fullmatch(version)
     if of_git and isinstance(source, str) and not is_git_url(source):

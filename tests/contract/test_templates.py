@@ -39,6 +39,8 @@ MATRIX = {
         "fastapi_image_exclude": ["docs/**"],
         "fastapi_image_include": [".env", "docs/terms.md"],
     },
+    "the minimal image": {"fastapi_image_variant": "minimal"},
+    "the minimal image with packages": {"fastapi_image_variant": "minimal", "fastapi_runtime_packages": ["libpq5=17.6-0"]},
     "no CA bundle": {"fastapi_build_ca_bundle": ""},
     "limits": {
         **{f"fastapi_{service}_memory_limit": "512m" for service in ("app", "database", "proxy")},
@@ -166,3 +168,11 @@ def test_the_database_is_tuned_to_its_limits_and_as_the_user_says(render):
     assert database["command"][:2] == ["postgres", "-c"] and set(database["command"][1::2]) == {"-c"}
     assert (flags["shared_buffers"], flags["max_connections"], flags["jit"]) == ("256MB", "150", "on")
     assert database["shm_size"] == 256 * 1024**2
+
+
+def test_the_minimal_image_is_made_from_nothing_but_what_is_gathered(render):
+    dockerfile = (render(fastapi_image_variant="minimal") / "Dockerfile").read_text()
+    final = dockerfile[dockerfile.index("\nFROM scratch\n") :]
+    assert "COPY --from=runtime /opt/runtime /" in final
+    # There is no shell to run anything with.
+    assert [line for line in final.splitlines() if line.startswith("RUN ") and not line.startswith("RUN [")] == []

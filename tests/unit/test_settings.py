@@ -194,6 +194,7 @@ BAD: list[tuple[str, Any, str]] = [
         ("fastapi_postgres_image", image, POSTGRES)
         for image in ("postgres:17x", "reg:17/postgres", f"postgres@sha256:{'0' * 64}")
     ),
+    ("fastapi_image_variant", "distroless", "use one of slim, minimal."),
     ("fastapi_build_packages", "gcc", "use a list of texts, such as [one, two]."),
     *(
         ("fastapi_build_packages", ["gcc", name], f"fastapi_build_packages, item 2, is {name}; {PACKAGES}")
@@ -315,6 +316,7 @@ GOOD: list[dict[str, Any]] = [
     *({"fastapi_readiness_path": path} for path in ("/", "/openapi.json", "/a-b/c_d~1?full=1&x=%20")),
     *({"fastapi_python_image": image} for image in ("python", "localhost/a/b:1", "reg.example:5000/a_b/c-d__e.f:T_1.x-y")),
     *({"fastapi_caddy_image": image} for image in (f"caddy:2@sha256:{'0a' * 32}", "reg:5000/caddy", "drydock.local/caddy:2")),
+    {"fastapi_image_variant": "minimal", "fastapi_dockerfile": ""},
     {"fastapi_build_packages": ["g++", "libpq-dev", "gcc=4:12.2.0-3"]},
     {"fastapi_extra_requirements": ["uvicorn[standard]>=0.30", "a @ https://files.example/a.whl"]},
     {"fastapi_image_exclude": ["docs", "**/*.md"], "fastapi_image_include": ["docs/keep.md"]},
@@ -367,6 +369,11 @@ def test_a_good_value_is_taken(values: dict[str, Any]) -> None:
             {"fastapi_postgres_settings": {"max_connections": 69}, "fastapi_workers": 2, "fastapi_database_pool": "15"},
             "fastapi_postgres_settings.max_connections is 69, and two slots of 2 workers with 15 connections each need 70; "
             "use at least that, or fewer fastapi_workers or a smaller fastapi_database_pool.",
+        ),
+        (
+            {"fastapi_image_variant": "minimal", "fastapi_dockerfile": "Dockerfile"},
+            "fastapi_image_variant is minimal and fastapi_dockerfile is set, which says itself what the image is; "
+            "leave one of them out.",
         ),
     ],
 )

@@ -116,6 +116,16 @@ faults: $(BIN)/pytest venv ## The tests of faults alone, and docs/reliability.md
 	$(SUDO) $(BIN)/pytest tests/faults
 	$(BIN)/python docs/reliability.py
 
+.cache/bench/packages: tests/bench/requirements.txt | $(BIN)/ansible-playbook
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade --target $@ -r tests/bench/requirements.txt
+	@touch $@
+
+.PHONY: bench
+bench: $(BIN)/pytest venv .cache/bench/packages ## Measure, and write docs/performance.md: make bench FIGURES="images requests" BENCH_PAIRS=2
+	@command -v wrk >/dev/null \
+		|| { $(SUDO) apt-get update -qq && $(SUDO) apt-get install -qq -y --no-install-recommends wrk; }
+	$(SUDO) $(if $(BENCH_PAIRS),env BENCH_PAIRS=$(BENCH_PAIRS)) $(BIN)/python tests/bench/run.py $(FIGURES)
+
 .PHONY: test
 test: $(BIN)/pytest venv ## Everything: make check, then every scenario on servers of the lab
 	$(SUDO) env TEST_POSTGRES_IMAGE=$(LAB_REGISTRY)/library/postgres:17-trixie $(BIN)/pytest $(PARALLEL) tests files/sample_app/tests

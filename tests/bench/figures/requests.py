@@ -1,0 +1,115 @@
+"""Requests per second and the slowest of a hundred, through the front door and past it, against the template's own command.
+
+Both applications use one database and all processors; one of them is asked at a time, by wrk on the same machine.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import lab
+
+PORT, THEIR_PORT = 8914, 8915
+NAME, THEIRS = "drydock-bench-requests", "drydock-bench-template"
+PATH = "/notes?limit=10"
+SECONDS, CONNECTIONS, NOTES = 8, 16, 100
+UNITS = {"us": 0.001, "ms": 1, "s": 1000}
+
+
+def load(url: str) -> dict[str, float]:
+    """Return requests per second and the 99th percentile of the latency in ms; any answer but 2xx ends the figure."""
+    said = lab.run(
+        "wrk",
+        "--threads=1",
+        f"--connections={CONNECTIONS}",
+        f"--duration={SECONDS}s",
+        "--latency",
+        "--timeout=10s",
+        f"{url}{PATH}",
+    )
+    if "Non-2xx" in said or "Socket errors" in said:
+        raise RuntimeError(said)
+    number, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", said).groups()
+    return {"rate": float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1]), "p99": float(number) * UNITS[unit]}
+
+
+def memory(*containers: str) -> float:
+    """Return the memory of containers in MB, as the kernel accounts it to them."""
+    units = {"B": 1e-6, "KiB": 1024e-6, "MiB": 1.048576, "GiB": 1073.741824}
+    said = lab.docker("stats", "--no-stream", "--format={{.MemUsage}}", *containers).splitlines()
+    found = [re.match(r"([\d.]+)(B|KiB|MiB|GiB)", line).groups() for line in said]
+    return sum(float(number) * units[unit] for number, unit in found)
+
+
+def start_template() -> None:
+    tag = f"{lab.NAME}:template"
+    source = lab.clean_source("template")
+    (source / ".dockerignore").write_text((lab.BASELINES / "template/.dockerignore").read_text())
+    lab.build(tag, source, lab.BASELINES / "template/Dockerfile", base=lab.images()["full"])
+    settings = Path("/opt") / NAME / "current/.env"
+    lab.remove(THEIRS)
+    lab.docker(
+        *("create", f"--name={THEIRS}", f"--network={NAME}_front", f"--publish=127.0.0.1:{THEIR_PORT}:8000"),
+        *(f"--env-file={unquoted(settings)}", tag),
+    )
+    lab.docker("network", "connect", f"{NAME}_app-network", THEIRS)
+    lab.docker("start", THEIRS)
+
+
+def unquoted(settings: Path) -> Path:
+    """Write the variables of ours for `docker run`, which takes quotes for a part of the value, without the number of workers."""
+    file = lab.WORK / "template.env"
+    lines = [line for line in settings.read_text().splitlines() if not line.startswith("WEB_CONCURRENCY=")]
+    file.write_text("".join(re.sub(r'^(\w+)="(.*)"$', r"\1=\2", line) + "\n" for line in lines))
+    return file
+
+
+def measure():
+    urls = f"http://127.0.0.1:{PORT}", f"http://127.0.0.1:{THEIR_PORT}"
+    try:
+        lab.play(*lab.ours(lab.clean_source("requests"), PORT, NAME))
+        slot = lab.docker("ps", f"--filter=name={NAME}-app-", "--format={{.Names}}")
+        networks = json.loads(lab.docker("inspect", "--format={{json .NetworkSettings.Networks}}", slot))
+        direct = f"http://{networks[f'{NAME}_front']['IPAddress']}:8000"
+        lab.wait_for(lambda: lab.answer(f"{urls[0]}/readyz"))
+        mine = memory(slot, f"{NAME}-db-1", f"{NAME}-proxy-1")
+        database = memory(f"{NAME}-db-1")
+        start_template()
+        lab.wait_for(lambda: lab.answer(f"{urls[1]}/readyz"))
+        theirs = database + memory(THEIRS)
+        for number in range(NOTES):
+            lab.run("curl", "--silent", "--fail", "--json", json.dumps({"text": f"note {number}"}), f"{urls[0]}/notes")
+        for url in (*urls, direct):
+            load(url)
+        front: list[dict[str, float]] = []
+        past: list[dict[str, float]] = []
+        template: list[dict[str, float]] = []
+        for _ in range(lab.PAIRS):
+            for url, found in ((urls[0], front), (urls[1], template), (direct, past)):
+                found.append(load(url))
+    finally:
+        lab.remove(THEIRS)
+        lab.drop_ours(NAME)
+    rates = [[one["rate"] for one in found] for found in (front, template, past)]
+    slowest = [[one["p99"] for one in found] for found in (front, template, past)]
+    faster = [own / other for own, other in zip(rates[0], rates[1], strict=True)]
+    slower = [own / other for own, other in zip(slowest[0], slowest[1], strict=True)]
+    lost = [1 - own / other for own, other in zip(rates[0], rates[2], strict=True)]
+    later = [own - other for own, other in zip(slowest[0], slowest[2], strict=True)]
+    rows = [
+        lab.median(
+            "requests per second through the front door, against the template's command", faster, 1.3, least=True, unit="times"
+        ),
+        lab.median("p99 through the front door, against the template's command", slower, 0.8, unit="times"),
+        lab.median("the front door's cost in throughput", lost, 0.10, unit="of the requests"),
+        lab.median("the front door's cost at p99", later, 1, unit="ms"),
+        lab.row("memory of the idle stack", mine, theirs, unit="MB", note=f"template, without a front door: {theirs:.0f} MB"),
+    ]
+    names = ("ours, front door", "template's command", "ours, past the front door")
+    return rows, [
+        lab.chart("Requests per second", "1/s", **dict(zip(names, rates, strict=True))),
+        lab.chart("p99", "ms", **dict(zip(names, slowest, strict=True))),
+        lab.chart("Memory of the idle stack", "MB", ours=mine, template=theirs),
+    ]

@@ -204,11 +204,11 @@ def test_a_restore_that_is_refused(server):
 
 def test_a_restore_that_is_interrupted(server, figure):
     """A restore interrupted at random moments: either the old data is live or the new, and the next deploy serves it."""
-    server.sql("DROP TABLE IF EXISTS mark; CREATE TABLE mark AS SELECT 'restored' AS is")
+    server.sql("DROP TABLE IF EXISTS mark; CREATE TABLE mark AS SELECT 'restored' AS state")
     name = server.backup()
     ends = []
     for _ in range(INTERRUPTIONS):
-        server.sql("UPDATE mark SET is = 'live'")
+        server.sql("UPDATE mark SET state = 'live'")
         process = server.start("restore", fastapi_restore_confirm="fault", fastapi_restore_from=name)
         server.sh("until [ -e /opt/fault/restoring ]; do sleep 0.1; done", timeout=120)
         time.sleep(random.uniform(0, 25))  # noqa: S311
@@ -219,12 +219,12 @@ def test_a_restore_that_is_interrupted(server, figure):
         by_itself = server.answers()
         server.works("deploy")
         server.wait_until_serving()
-        data = server.sql("SELECT is FROM mark")
+        data = server.sql("SELECT state FROM mark")
         assert data in ("live", "restored")
         assert server.sql("SELECT count(*) FROM big") == "600000"
         ends.append(f"{data}{'' if by_itself else ' after a deploy'}")
     server.works("restore", fastapi_restore_confirm="fault", fastapi_restore_from=name)
-    assert server.sql("SELECT is FROM mark") == "restored"
+    assert server.sql("SELECT state FROM mark") == "restored"
     server.is_clean()
     figure(f"{INTERRUPTIONS} interruptions: {', '.join(ends)}")
     live = server.sh("cat /opt/fault/volume")

@@ -12,7 +12,7 @@ INVENTORY ?= inventory/local
 # Where the lab publishes its registry: molecule/lab/vars.yml.
 LAB_REGISTRY := 127.0.0.1:5055
 # Two files of tests at a time: a deploy waits about as long as it computes. The tests of a file may share a server.
-PARALLEL := --numprocesses 2 --dist loadfile
+PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 ANSIBLE_PLAYBOOK := $(BIN)/ansible-playbook -i $(INVENTORY) $(if $(SUDO),$(shell sudo -n true 2>/dev/null || echo --ask-become-pass))
 
 # NAME=shop SOURCE=../shop APP=shop.main:app PORT=8001 READINESS=/health: the variables that `make deploy` takes from the command line.

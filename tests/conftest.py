@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible.plugins.loader import init_plugin_loader
@@ -23,6 +24,8 @@ init_plugin_loader([str(ROOT / ".venv" / "collections")])
 TAIL_LINES = 80
 
 Run = Callable[..., None]
+
+LONG = ("tests/faults", "tests/data", "tests/scenarios")
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -60,6 +63,23 @@ def stop(process: subprocess.Popen[bytes]) -> None:
             return
         except subprocess.TimeoutExpired:
             continue
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that nothing long is left for one process at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the tests of a file together, as they may share a server, but those of the scenarios, which have one each."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByServer(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid if "::test_scenario[" in nodeid else super()._split_scope(nodeid)
+
+    return ByServer(config, log)
 
 
 @pytest.fixture(scope="session")

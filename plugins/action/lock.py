@@ -24,7 +24,7 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)
-        if arguments.get("state", "held") == "free":
+        if arguments.get("state", "held") != "held":
             return self._execute_module(MODULE, module_args=arguments, task_vars=task_vars)
         wait = float(arguments.get("wait", 300))
         end, told = time.monotonic() + wait, False

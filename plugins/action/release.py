@@ -18,7 +18,7 @@ class ActionModule(ActionBase):
     """Put a release on the host; documented in plugins/modules/release.py."""
 
     TRANSFERS_FILES = True
-    _VALID_ARGS = frozenset({"source", "host", "plan"})
+    _VALID_ARGS = frozenset({"source", "host", "plan", "token"})
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
@@ -30,6 +30,7 @@ class ActionModule(ActionBase):
             "plan": plan,
             "host": host,
             "database_password": settings.get("fastapi_database_password"),
+            "token": self._task.args.get("token", ""),
             "fleet": len(task_vars["ansible_play_hosts_all"]) > 1,
         }
         damaged = plan["id"] == host["current"] and not host["intact"]

@@ -20,6 +20,8 @@ from ansible_collections.drydock.stack.plugins.module_utils.release import write
 
 LOCK = "lock"
 LAST_RUN = "last_run"
+# The folder whose own lock the steps of a run share, so that it ends with them.
+STEPS = "releases"
 
 
 class LockLostError(Exception):
@@ -67,11 +69,28 @@ def acquire(root: Path, record: Mapping[str, Any], now: float, lease: float, ove
 
 
 def check(root: Path, token: str) -> None:
-    """Raise LockLostError unless the lock is still the one with the token."""
+    """Raise LockLostError unless the lock is still the one with the token; who takes it over waits for this process to end.
+
+    A step goes on where its run is killed, or where its lease ends meanwhile.
+    """
+    # Open as long as the process lives, and in none of its children.
+    fcntl.flock(os.open(root / STEPS, os.O_RDONLY), fcntl.LOCK_SH)
     found = read(root)
     if found.get("token") != token:
         by = f"{found['owner']} has taken it over" if found else "somebody has removed it"
         raise LockLostError(f"The lock {root / LOCK} is no longer this run's: {by}. Nothing more is changed by this run.")
+
+
+def busy(root: Path) -> bool:
+    """Tell whether a step of a run that has asked for its lock still goes on here."""
+    folder = os.open(root / STEPS, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(folder)
+    return False
 
 
 def release(root: Path, token: str, now: float) -> bool:

@@ -14,12 +14,12 @@ description:
     waited for.
 options:
   state:
-    description: Whether the lock is to be held or given back.
+    description: Whether the lock is to be held or given back; with V(kept) it fails unless the lock is still held.
     type: str
-    choices: [held, free]
+    choices: [held, kept, free]
     default: held
   token:
-    description: What the lock is known by; given by O(state=held), wanted by O(state=free).
+    description: What the lock is known by; given by O(state=held), wanted by the other states.
     type: str
   release:
     description: Id of the release that the run brings, for others to read.
@@ -105,8 +105,8 @@ PAUSE = 0.5
 
 
 def left_running(name, root):
-    """Return what an earlier run of the stack left running on the host: docker commands, and containers of one command."""
-    found = []
+    """Return what an earlier run of the stack left running on the host: its step, docker commands, containers of one command."""
+    found = ["a step of it"] if lock.busy(root) else []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             arguments = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
@@ -126,7 +126,7 @@ def main():
     module = AnsibleModule(
         argument_spec={
             **arguments.STACK,
-            "state": {"type": "str", "choices": ["held", "free"], "default": "held"},
+            "state": {"type": "str", "choices": ["held", "kept", "free"], "default": "held"},
             "token": {"type": "str", "no_log": False},
             "release": {"type": "str", "default": ""},
             "wait": {"type": "float", "default": 300},
@@ -143,7 +143,13 @@ def main():
     owner = options["owner"] or {}
     nothing = {"token": options["token"] or "", "owner": owner.get("owner", ""), "holder": {}, "taken_over": {}, "moved": False}
     if module.check_mode:
-        module.exit_json(changed=True, **nothing)
+        module.exit_json(changed=options["state"] != "kept", **nothing)
+    if options["state"] == "kept":
+        try:
+            lock.check(root, options["token"])
+        except lock.LockLostError as error:
+            module.fail_json(msg=str(error), **nothing)
+        module.exit_json(changed=False, **nothing)
     if options["state"] == "free":
         module.exit_json(changed=lock.release(root, options["token"], time.time()), **nothing)
 

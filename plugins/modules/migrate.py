@@ -31,6 +31,7 @@ options:
 extends_documentation_fragment:
   - drydock.stack.options.stack
   - drydock.stack.options.plan
+  - drydock.stack.options.token
   - drydock.stack.attributes.changes
 author:
   - The drydock.stack maintainers (@drydock)
@@ -43,6 +44,7 @@ EXAMPLES = r"""
     root: /opt/shop
     plan: "{{ plan }}"
     timeout: 600
+    token: "{{ lock.token }}"
 """
 
 RETURN = r"""
@@ -69,7 +71,7 @@ import subprocess
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import arguments, docker_cli, dumps, engine, postgres
+from ansible_collections.drydock.stack.plugins.module_utils import arguments, docker_cli, dumps, engine, lock, postgres
 from ansible_collections.drydock.stack.plugins.module_utils.release import without_password
 
 LINES = 40
@@ -114,6 +116,7 @@ def main():
             "timeout": {"type": "float", "required": True},
             "backup": {"type": "bool", "default": True},
             "keep": {"type": "int", "default": 5},
+            **arguments.TOKEN,
         },
         supports_check_mode=True,
     )
@@ -125,12 +128,15 @@ def main():
     if module.check_mode:
         module.exit_json(changed=True, **told)
     try:
+        lock.check(root, module.params["token"])
         # Whoever dumps the database holds locks that a migration would wait for, with all requests behind it.
         with dumps.alone(root, "A migration", module.params["timeout"]):
             if module.params["backup"] and not module.params["first"]:
                 told["dump"] = dump(database, plan, module.params["keep"])
             with postgres.advisory_lock(database, module.params["timeout"]):
                 code, said = run_command(f"{name}-migrate", plan, module.params["timeout"])
+    except lock.LockLostError as error:
+        module.fail_json(msg=str(error), **told)
     except (postgres.DatabaseError, dumps.DataError) as error:
         module.fail_json(msg=f"The database could not be made ready to be migrated: {error}", **told)
     told["output"] = without_password(root, said).splitlines()[-LINES:]

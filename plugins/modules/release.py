@@ -29,6 +29,10 @@ options:
   database_password:
     description: The database's password, where it is given; set by the controller's part of this module.
     type: str
+  token:
+    description: Token of the lock that the run holds; without it nothing is changed.
+    type: str
+    default: ""
   fleet:
     description: Whether other hosts change together with this one; set by the controller's part of this module.
     type: bool
@@ -47,6 +51,7 @@ EXAMPLES = r"""
     source: /home/me/shop
     host: "{{ host }}"
     plan: "{{ plan }}"
+    token: "{{ lock.token }}"
   register: release
 """
 
@@ -79,7 +84,7 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import arguments, docker_cli, postgres, state
+from ansible_collections.drydock.stack.plugins.module_utils import arguments, docker_cli, lock, postgres, state
 from ansible_collections.drydock.stack.plugins.module_utils import release as releases
 from ansible_collections.drydock.stack.plugins.module_utils.bundle import extract_bundle
 
@@ -216,6 +221,7 @@ def main():
             "root": {"type": "path"},
             "archive": {"type": "path"},
             "database_password": {"type": "str", "no_log": True},
+            "token": {"type": "str", "default": "", "no_log": False},
             "fleet": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
@@ -227,10 +233,13 @@ def main():
         if module.check_mode:
             shown, found = preview(module, root, archive)
         else:
+            lock.check(root, module.params["token"])
             shown, found = install(module, root, folder, archive)
         has_image = not host["engine"]["problem"] and bool(docker_cli.inspect("image", "inspect", plan["image"]))
         revision, migrations = pending(module, has_image)
         steps = state.steps(host, plan, found, has_image, migrations, module.params["fleet"])
+    except lock.LockLostError as error:
+        module.fail_json(msg=str(error))
     except docker_cli.EngineError as error:
         module.fail_json(msg=f"{folder}/compose.yaml is refused by Docker Compose: {error}")
     except OSError as error:

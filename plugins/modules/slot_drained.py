@@ -20,6 +20,10 @@ options:
     description: Seconds to wait for the requests in flight.
     type: float
     required: true
+  keep_lock:
+    description: Whether the run goes on holding the lock; it gives it back else, which saves a call.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - drydock.stack.options.stack
   - drydock.stack.options.token
@@ -47,6 +51,10 @@ cut_off:
   description: How many requests were in flight when the time was over.
   returned: always
   type: int
+unlocked:
+  description: Token of the lock that was given back, or "".
+  returned: always
+  type: str
 removed:
   description: Names of the containers that were removed.
   returned: always
@@ -83,14 +91,18 @@ def main():
             **arguments.STACK,
             "slot": {"type": "str", "choices": ["blue", "green"], "required": True},
             "timeout": {"type": "float", "required": True},
+            "keep_lock": {"type": "bool", "default": False},
             **arguments.TOKEN,
         },
         supports_check_mode=True,
     )
     name, timeout = module.params["name"], module.params["timeout"]
+    root = Path(module.params["root"])
     own = containers.name_of(name, f"app-{module.params['slot']}")
-    told = {"seconds": 0.0, "cut_off": 0, "removed": []}
+    told = {"seconds": 0.0, "cut_off": 0, "removed": [], "unlocked": ""}
     try:
+        if not module.check_mode:
+            lock.check(root, module.params["token"])
         old = [container for container in containers.slots(name) if container != own]
         told["removed"] = [*old, *left_over(name)]
         if module.check_mode:
@@ -102,9 +114,13 @@ def main():
                 docker_cli.docker("stop", "--time", str(GRACE), container)
         if told["removed"]:
             docker_cli.docker("rm", "--force", *told["removed"])
+    except lock.LockLostError as error:
+        module.fail_json(msg=str(error), **told)
     except docker_cli.EngineError as error:
         module.fail_json(msg=f"The old slot could not be removed: {error}", **told)
-    lock.release(Path(module.params["root"]), module.params["token"], time.time())
+    if not module.params["keep_lock"]:
+        lock.release(root, module.params["token"], time.time())
+        told["unlocked"] = module.params["token"]
     module.exit_json(changed=bool(told["removed"]), **told)
 
 

@@ -12,10 +12,6 @@ description:
   - Waits until the container of a slot is healthy, and then asks its readiness path through C(app-network), as others on the
     network would. A container that ends, or is started anew, is not waited for any longer.
 options:
-  name:
-    description: Name of the stack, which is its Compose project.
-    type: str
-    required: true
   folder:
     description: Folder of the release.
     type: path
@@ -47,6 +43,8 @@ options:
     elements: str
     default: []
 extends_documentation_fragment:
+  - drydock.stack.options.stack
+  - drydock.stack.options.token
   - drydock.stack.attributes.changes
 author:
   - The drydock.stack maintainers (@drydock)
@@ -56,10 +54,12 @@ EXAMPLES = r"""
 - name: Ensure the release runs in its slot, and can serve
   drydock.stack.slot_ready:
     name: shop
+    root: /opt/shop
     folder: /opt/shop/releases/0123456789ab
     slot: green
     timeout: 60
     path: /readyz
+    token: "{{ lock.token }}"
 """
 
 RETURN = r"""
@@ -79,9 +79,10 @@ status:
 
 import re
 import time
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import containers, docker_cli
+from ansible_collections.drydock.stack.plugins.module_utils import arguments, containers, docker_cli, lock
 from ansible_collections.drydock.stack.plugins.module_utils.asking import ask
 
 PAUSE = 0.1
@@ -124,7 +125,7 @@ def address_of(container):
 def main():
     module = AnsibleModule(
         argument_spec={
-            "name": {"type": "str", "required": True},
+            **arguments.STACK,
             "folder": {"type": "path", "required": True},
             "running": {"type": "bool", "default": False},
             "slot": {"type": "str", "choices": ["blue", "green"], "required": True},
@@ -132,6 +133,7 @@ def main():
             "path": {"type": "str", "required": True},
             "host": {"type": "str", "default": "localhost"},
             "smoke": {"type": "list", "elements": "str", "default": []},
+            **arguments.TOKEN,
         },
         supports_check_mode=True,
     )
@@ -148,6 +150,7 @@ def main():
         module.exit_json(changed=not options["running"], **told)
     before = containers.look(container)
     try:
+        lock.check(Path(options["root"]), options["token"])
         docker_cli.docker(
             "compose", "--progress", "quiet", "--project-directory", options["folder"], "up", "--detach", "--no-deps",
             *([] if options["running"] else ["--force-recreate"]), f"app-{options['slot']}",
@@ -173,6 +176,8 @@ def main():
             if code:
                 said = "\n".join(f"{output}\n{errors}".strip().splitlines()[-SMOKE_LINES:])
                 module.fail_json(msg=f"fastapi_smoke_command ended with {code}:\n{said}", **told)
+    except lock.LockLostError as error:
+        module.fail_json(msg=str(error), **told)
     except docker_cli.EngineError as error:
         module.fail_json(msg=f"The slot could not be started: {error}", **told)
     left()

@@ -2,9 +2,11 @@
 
 import importlib.util
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -49,6 +51,7 @@ def test_it_is_taken_over_from_the_one_that_is_known_to_be_dead_and_from_no_othe
 
 
 def test_a_run_that_lost_it_is_told_by_whom(tmp_path):
+    (tmp_path / "releases").mkdir()
     lock.acquire(tmp_path, record("a"), now=100, lease=60)
     lock.check(tmp_path, "a")
     lock.acquire(tmp_path, record("b"), now=200, lease=60)
@@ -57,6 +60,19 @@ def test_a_run_that_lost_it_is_told_by_whom(tmp_path):
     (tmp_path / "lock").unlink()
     with pytest.raises(lock.LockLostError, match="somebody has removed it"):
         lock.check(tmp_path, "b")
+
+
+def test_a_step_is_waited_for_as_long_as_its_process_lives(tmp_path):
+    (tmp_path / "releases").mkdir()
+    lock.acquire(tmp_path, record("a"), now=100, lease=60)
+    started, process = multiprocessing.get_context("fork").Event(), multiprocessing.get_context("fork").Process
+    step = process(target=lambda: (lock.check(tmp_path, "a"), started.set(), time.sleep(60)))
+    step.start()
+    assert started.wait(10)
+    assert lock.busy(tmp_path)
+    step.kill()
+    step.join()
+    assert not lock.busy(tmp_path)
 
 
 def test_it_is_given_back_by_its_holder_alone_and_remembered(tmp_path):

@@ -42,6 +42,10 @@ database_revision:
   description: Revision of Alembic that the database is at, or "".
   returned: always
   type: str
+serves:
+  description: Id of the release that served before, recorded or not, or "".
+  returned: always
+  type: str
 problems:
   description: What could not be put back, one line each.
   returned: always
@@ -65,11 +69,16 @@ def compose(folder, *arguments):
     return docker_cli.docker("compose", "--progress", "quiet", "--project-directory", str(folder), *arguments)
 
 
+def before(host):
+    """Return the release that served before; the run that brought it may not have come to record it."""
+    return host["current"] or release_in(host, host["live"]) or ""
+
+
 def old_slot(name, root, plan, host):
     """Have the slot serve that did before."""
-    if not host["current"]:
+    if not before(host):
         return
-    slots = [slot for slot in (host["live"], *releases.SLOTS) if release_in(host, slot) == host["current"]]
+    slots = [slot for slot in (host["live"], *releases.SLOTS) if release_in(host, slot) == before(host)]
     if not slots:
         raise docker_cli.EngineError(f"no container of the release {host['current']} was there")
     if slots[0] != plan["slot"]:
@@ -84,17 +93,22 @@ def release_in(host, slot):
 def record(name, root, plan, host):
     """Take back what was recorded."""
     releases.drop_password(root)
-    if host["current"] and (root / "current").resolve().name != host["current"]:
+    if not host["current"]:
+        (root / "current").unlink(missing_ok=True)
+    elif (root / "current").resolve().name != host["current"]:
         releases.point_to(root, host["current"])
     if plan["id"] == host["current"] and host["live"]:
         volume = releases.live_volume(root, name)
         releases.fill(root / "releases" / plan["id"], host["live"], releases.password(root), volume)
-    known = host["releases"].get(plan["id"])
-    file = root / "releases" / plan["id"] / releases.RECORD
-    if known:
-        releases.write_durably(file, json.dumps(known, indent=2).encode() + b"\n", 0o644)
-    else:
-        file.unlink(missing_ok=True)
+    # Of a rollback, the release that it left has another record as well.
+    for identity, known in {plan["id"]: {}, **host["releases"]}.items():
+        folder = root / "releases" / identity
+        if releases.recorded(folder) == known or not folder.is_dir():
+            continue
+        if not known:
+            (folder / releases.RECORD).unlink()
+        else:
+            releases.write_durably(folder / releases.RECORD, json.dumps(known, indent=2).encode() + b"\n", 0o644)
 
 
 def services(name, root, plan, host):
@@ -110,8 +124,10 @@ def services(name, root, plan, host):
         same = labels.get("com.docker.compose.config-hash") == wanted.get(service) and found["State"]["Status"] == "running"
         if service in wanted and not same:
             changed.append(service)
-    if "proxy" in changed:
-        releases.write_durably(root / "proxy" / "Caddyfile", (current / "Caddyfile").read_bytes(), 0o644)
+    # It is written before the front door is made anew, and read whenever that starts.
+    caddyfile, kept = root / "proxy" / "Caddyfile", (current / "Caddyfile").read_bytes()
+    if not caddyfile.is_file() or caddyfile.read_bytes() != kept:
+        releases.write_durably(caddyfile, kept, 0o644)
     if changed:
         compose(current, "up", "--detach", "--no-deps", "--wait", *changed)
 
@@ -119,11 +135,11 @@ def services(name, root, plan, host):
 def new_slot(name, root, plan, host):
     """Remove the slot that never served, and a command that it left running."""
     docker_cli.docker("rm", "--force", f"{name}-migrate", check=False)
-    if not host["current"]:
+    if not before(host):
         docker_cli.docker("compose", "--progress", "quiet", "--project-name", name, "down", "--remove-orphans")
         for slot in releases.SLOTS:
             (root / "proxy" / "live" / slot).unlink(missing_ok=True)
-    elif release_in(host, plan["slot"]) != host["current"]:
+    elif release_in(host, plan["slot"]) != before(host):
         # Where it was live for a moment, it has requests to answer.
         containers.drain(name, f"app-{plan['slot']}", DRAIN_TIMEOUT)
         docker_cli.docker("stop", containers.name_of(name, f"app-{plan['slot']}"), check=False)
@@ -134,7 +150,7 @@ def release_folder(name, root, plan, host):
     """Remove the release and its image, unless they have served before."""
     folder = root / "releases" / plan["id"]
     shutil.rmtree(folder.with_name(f".{folder.name}.partial"), ignore_errors=True)
-    if plan["id"] != host["current"] and not releases.recorded(folder) and folder.exists():
+    if plan["id"] != before(host) and not releases.recorded(folder) and folder.exists():
         shutil.rmtree(folder)
     password = root / "secrets" / "database_password"
     # One that this run wrote down is not proven, unless this run made the data with it.
@@ -142,7 +158,7 @@ def release_folder(name, root, plan, host):
         host["volume"]["exists"] or not docker_cli.inspect("volume", "inspect", host["volume"]["name"])
     ):
         password.unlink(missing_ok=True)
-    if all(record.get("image") != plan["image"] for record in host["releases"].values()):
+    if plan["id"] != before(host) and all(record.get("image") != plan["image"] for record in host["releases"].values()):
         docker_cli.docker("image", "rm", plan["image"], check=False)
 
 
@@ -157,7 +173,7 @@ def main():
         supports_check_mode=True,
     )
     name, root, plan, host = module.params["name"], Path(module.params["root"]), module.params["plan"], module.params["host"]
-    told = {"evidence": {"state": "", "log": [], "health": []}, "database_revision": "", "problems": []}
+    told = {"evidence": {"state": "", "log": [], "health": []}, "database_revision": "", "problems": [], "serves": before(host)}
     if module.check_mode:
         module.exit_json(changed=True, **told)
     try:

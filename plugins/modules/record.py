@@ -87,12 +87,15 @@ def now():
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
-def prune(root, current, keep):
-    """Remove the oldest releases and their images, and what never served."""
+def prune(root, current, keep, before=""):
+    """Remove the oldest releases and their images, and what never served.
+
+    The one from ``before`` stays, as this run may yet be given up, on this host or for another one.
+    """
     folders = list((root / "releases").iterdir())
     records = {folder.name: recorded(folder) for folder in folders}
     served = sorted((name for name in records if records[name]), key=lambda name: records[name].get("number", 0), reverse=True)
-    staying = {*served[:keep], current, last_good(records, current)}
+    staying = {*served[:keep], current, before, last_good(records, current)}
     images = {records[name].get("image") for name in staying if name in records}
     stale = [folder for folder in folders if folder.name not in staying]
     for folder in stale:
@@ -136,9 +139,10 @@ def main():
         if module.params["rolled_back"] and recorded(bad):
             write(bad, {**recorded(bad), "rolled_back": now()})
         confirm_password(root)
+        before = (root / "current").resolve().name if (root / "current").exists() else ""
         point_to(root, identity)
         os.sync()
-        pruned = prune(root, identity, module.params["keep"])
+        pruned = prune(root, identity, module.params["keep"], before)
     except (lock.LockLostError, docker_cli.EngineError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:

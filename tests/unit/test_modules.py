@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.drydock.stack.plugins.module_utils import docker_cli
 from ansible_collections.drydock.stack.plugins.module_utils.asking import ask
 from ansible_collections.drydock.stack.plugins.module_utils.release import PASSWORD_TOKEN, SLOT_TOKEN, fill, point_to
-from ansible_collections.drydock.stack.plugins.modules import record, release, stack_info
+from ansible_collections.drydock.stack.plugins.modules import put_back, record, release, stack_info
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -78,6 +78,16 @@ def test_the_last_good_one_stays_and_one_that_was_rolled_back_from_is_none(root)
     assert sorted(path.name for path in (folder / "releases").iterdir()) == ["r0", "r3"]
 
 
+def test_the_one_from_before_stays_though_it_is_rolled_back_from(root):
+    folder, _ = root
+    file = folder / "releases" / "r3" / "release.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "number": 3, "rolled_back": "2026-01-01"}))
+    file = folder / "releases" / "r2" / "release.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "number": 5}))
+    record.prune(folder, "r2", keep=1, before="r3")
+    assert {"r2", "r3"} < {path.name for path in (folder / "releases").iterdir()}
+
+
 def test_an_image_that_another_release_uses_stays(root):
     folder, removed = root
     record.prune(folder, "r3", keep=2)
@@ -96,6 +106,50 @@ def test_current_is_pointed_to_in_one_step(root):
     point_to(folder, "r2")
     assert (folder / "current").resolve() == folder / "releases" / "r2"
     assert str((folder / "current").readlink()) == "releases/r2"
+
+
+# --- put_back ---
+
+
+def test_a_rollback_that_is_given_up_leaves_no_release_that_was_rolled_back_from(root):
+    folder, _ = root
+    for place in ("secrets", "proxy"):
+        (folder / place).mkdir()
+    known = stack_info.releases(folder)
+    record.write(folder / "releases" / "r2", {**known["r2"], "number": 5})
+    record.write(folder / "releases" / "r3", {**known["r3"], "rolled_back": "2026-01-01"})
+    point_to(folder, "r2")
+    put_back.record("shop", folder, {"id": "r2"}, {"current": "r3", "live": "blue", "releases": known})
+    assert stack_info.releases(folder) == known
+    assert stack_info.current(folder) == "r3"
+
+
+def test_what_serves_unrecorded_is_not_taken_down(root, monkeypatch):
+    folder, _ = root
+    asked = []
+    monkeypatch.setattr(docker_cli, "docker", lambda *arguments, check=True: asked.append(arguments) or "")
+    monkeypatch.setattr(put_back.containers, "drain", lambda *arguments: (0, 0))
+    (folder / "proxy" / "live").mkdir(parents=True)
+    (folder / "proxy" / "live" / "green").touch()
+    host = {"current": "", "live": "blue", "services": {"app-blue": {"release": "first"}}}
+    for step in (put_back.old_slot, put_back.new_slot):
+        step("shop", folder, {"id": "second", "slot": "green"}, host)
+    assert [file.name for file in (folder / "proxy" / "live").iterdir()] == ["blue"]
+    assert not any("down" in arguments for arguments in asked)
+    assert ("rm", "--force", "shop-app-green-1") in asked
+
+
+def test_the_front_door_starts_again_with_the_configuration_of_before(root, monkeypatch):
+    folder, _ = root
+    point_to(folder, "r3")
+    (folder / "proxy").mkdir()
+    (folder / "proxy" / "Caddyfile").write_text("new")
+    (folder / "releases" / "r3" / "Caddyfile").write_text("old")
+    same = {"Config": {"Labels": {"com.docker.compose.config-hash": "p"}}, "State": {"Status": "running"}}
+    monkeypatch.setattr(docker_cli, "docker", lambda *arguments, check=True: "proxy p\n")
+    monkeypatch.setattr(put_back.containers, "look", lambda container: same)
+    put_back.services("shop", folder, {}, {"current": "r3"})
+    assert (folder / "proxy" / "Caddyfile").read_text() == "old"
 
 
 # --- release ---

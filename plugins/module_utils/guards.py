@@ -170,6 +170,11 @@ def data(host: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
             f"The volume {volume['name']} holds data and {settings['fastapi_root']}/secrets/database_password is missing; "
             "give the password that it was made with as fastapi_database_password."
         )
+    if host["restoring"] == volume["name"] and not host["current"]:
+        found.append(
+            f"A restore of {settings['fastapi_name']} was cut off, and the volume {volume['name']} holds a part of the data; "
+            f"run the playbook restore again, or begin without it: `docker volume rm {volume['name']}; rm {root}/restoring`."
+        )
     if host["rotating"]:
         found.append(
             f"A rotation of the database's password of {settings['fastapi_name']} was cut off; run the playbook rotate_password "

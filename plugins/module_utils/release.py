@@ -28,6 +28,8 @@ UNFILLED = "unfilled"
 RECORD = "release.json"
 # In the stack's folder, the name of the volume that holds the live data, once it is another than the first one.
 VOLUME = "volume"
+# Beside it while a restore is under way: the volume that it makes, for the next run to remove.
+RESTORING = "restoring"
 # A link to the folder of the source that the front door serves.
 STATIC = "static"
 

@@ -82,9 +82,6 @@ from ansible_collections.drydock.stack.plugins.module_utils import arguments, co
 from ansible_collections.drydock.stack.plugins.module_utils import release as releases
 from ansible_collections.drydock.stack.plugins.module_utils.asking import Probe
 
-# In the stack's folder while a restore is under way: the volume that it makes, for the next run to remove.
-UNDER_WAY = "restoring"
-
 
 def compose(folder, *arguments):
     return docker_cli.docker("compose", "--progress", "quiet", "--project-directory", str(folder), *arguments)
@@ -135,12 +132,14 @@ def revision_refusal(root, manifest):
 
 def forget(name, root):
     """Remove what a restore that was cut off left behind; what is live is not."""
-    under_way = dumps.read_json(root / UNDER_WAY)
+    under_way = dumps.read_json(root / releases.RESTORING)
     dumps.removed(f"{name}-restore")
     volume = under_way.get("volume", "")
-    if volume and volume != releases.live_volume(root, name):
+    # Where nothing was brought up yet, the first volume is not live before it is written down.
+    known = (root / "current").exists() or (root / releases.VOLUME).is_file()
+    if volume and not (known and volume == releases.live_volume(root, name)):
         dumps.removed(f"{name}-restore", volume)
-    (root / UNDER_WAY).unlink(missing_ok=True)
+    (root / releases.RESTORING).unlink(missing_ok=True)
 
 
 def fill(settings, root, name, dump, manifest, volume):
@@ -150,7 +149,7 @@ def fill(settings, root, name, dump, manifest, volume):
         "com.docker.compose.project": name, "com.docker.compose.volume": "postgres_data",
         "drydock.database": settings["database"], "drydock.user": settings["user"],
     }  # fmt: skip
-    releases.write_durably(root / UNDER_WAY, json.dumps({"volume": volume, "dump": dump.name}).encode(), 0o600)
+    releases.write_durably(root / releases.RESTORING, json.dumps({"volume": volume, "dump": dump.name}).encode(), 0o600)
     docker_cli.docker("volume", "create", *(f"--label={key}={value}" for key, value in labels.items()), volume)
     dumps.database_starts(settings, root, container, volume, durable=True)
     dumps.restore_into(settings, container, dump)

@@ -159,6 +159,10 @@ scheduled:
   description: Whether the host backs the stack up as it was asked for; true where it was not asked.
   returned: always
   type: bool
+restoring:
+  description: Name of the volume that a restore makes, or was cut off in making, or "".
+  returned: always
+  type: str
 rotating:
   description: Whether a rotation of the database's password was begun and has not ended.
   returned: always
@@ -198,6 +202,7 @@ from ansible_collections.drydock.stack.plugins.module_utils import (
 from ansible_collections.drydock.stack.plugins.module_utils.asking import Probe
 from ansible_collections.drydock.stack.plugins.module_utils.ports import holder
 from ansible_collections.drydock.stack.plugins.module_utils.release import (
+    RESTORING,
     STATIC,
     filled,
     first_volume,
@@ -453,6 +458,7 @@ def read(parameters):
         maintenance=maintenance.since(root),
         last_run=lock.read(root, lock.LAST_RUN),
         password=password(root, parameters["database_password"]),
+        restoring=dumps.read_json(root / RESTORING).get("volume", ""),
         rotating=rotation.under_way(root),
         backups=backups(root),
         proven_days=proven_days(root),

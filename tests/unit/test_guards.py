@@ -18,6 +18,7 @@ GOOD = {
     "current": "old",
     "proven_days": -1,
     "rotating": False,
+    "restoring": "",
     "other_volumes": [],
     "releases": {"old": {"number": 1, "sample": False}},
     "services": {"db": {"folder": "/opt/shop/releases/old"}},
@@ -90,6 +91,14 @@ def test_a_host_is_refused(path, value, settings, said):
     (message,) = refusals(path, value, **settings)
     assert all(part in message for part in said)
     assert "hunter2" not in message
+
+
+def test_a_part_of_the_data_is_not_taken_for_it():
+    volume = {"name": "shop_postgres_data", "exists": True, "major": "17", "database": "shop", "user": "shop"}
+    host = {**GOOD, "current": "", "releases": {}, "services": {}, "volume": volume, "restoring": "shop_postgres_data"}
+    (message,) = guards.refusals(host, SETTINGS)
+    assert "A restore of shop was cut off" in message
+    assert guards.refusals({**host, "restoring": "shop_postgres_data_2"}, SETTINGS) == []
 
 
 def test_every_reason_is_told_at_once():

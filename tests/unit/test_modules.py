@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.drydock.stack.plugins.module_utils import docker_cli
 from ansible_collections.drydock.stack.plugins.module_utils.asking import ask
 from ansible_collections.drydock.stack.plugins.module_utils.release import PASSWORD_TOKEN, SLOT_TOKEN, fill, point_to
-from ansible_collections.drydock.stack.plugins.modules import put_back, record, release, stack_info
+from ansible_collections.drydock.stack.plugins.modules import put_back, record, release, restore, stack_info
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -176,6 +176,21 @@ def test_the_same_release_has_no_diff(tmp_path):
     (tmp_path / "source").mkdir()
     (tmp_path / ".env").write_text('A="1"\n')
     assert release.differences(tmp_path, tmp_path) == []
+
+
+# --- restore ---
+
+
+@pytest.mark.parametrize(("live", "gone"), [("", True), ("current", False), ("volume", False)])
+def test_a_restore_that_fails_on_a_bare_host_leaves_no_part_of_the_data(tmp_path, monkeypatch, live, gone):
+    removed = []
+    monkeypatch.setattr(restore.dumps, "removed", lambda container, volume="": removed.append(volume))
+    (tmp_path / "restoring").write_text(json.dumps({"volume": "shop_postgres_data"}))
+    if live:
+        (tmp_path / live).write_text("shop_postgres_data\n")
+    restore.forget("shop", tmp_path)
+    assert ("shop_postgres_data" in removed) is gone
+    assert not (tmp_path / "restoring").exists()
 
 
 # --- stack_info ---

@@ -36,6 +36,9 @@ STATIC = "static"
 # The user that PostgreSQL runs as in the database's container; a file secret keeps the host's owner and mode.
 POSTGRES_UID = 999
 
+# What a migration of Alembic is called: a variable of its module.
+REVISION = re.compile(r"""^revision\b[^=\n]*=\s*\(?\s*["']([^"']+)["']""", re.MULTILINE)
+
 SLOTS = ("blue", "green")
 
 FOLDERS = {
@@ -211,9 +214,13 @@ def point_to(root: Path, identity: str) -> None:
 
 
 def unknown_revisions(folder: Path, revisions: str) -> list[str]:
-    """Return the revisions of the database that no migration of the release's source names."""
+    """Return the revisions of the database that no migration of the release's source is.
+
+    A revision may be a short word, such as 2, which stands in other places too.
+    """
     texts = [file.read_text(errors="replace") for file in (folder / "source").rglob("*.py") if file.is_file()]
-    return [revision for revision in revisions.split() if not any(revision in text for text in texts)]
+    known = {revision for text in texts for revision in REVISION.findall(text)}
+    return [revision for revision in revisions.split() if revision not in known]
 
 
 def recorded(folder: Path) -> dict[str, Any]:

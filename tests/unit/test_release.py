@@ -79,3 +79,19 @@ def test_values_are_hidden_and_changes_are_told():
     shown = release.masked('# Ansible managed\nA="1"\nB="secret"\n', 'A="1"\nB="old"\n')
     assert shown == '# Ansible managed\nA="***"\nB="***" (changed)\n'
     assert "secret" not in release.masked('B="secret"\n')
+
+
+@pytest.mark.parametrize(
+    ("text", "unknown"),
+    [
+        ('revision = "2"\ndown_revision = "1"\n', []),
+        ("revision: str = '2'\n", []),
+        ('revision = "1"\ndown_revision = None\nLIMIT = 2\n', ["2"]),
+        ('revision = "12"\n', ["2"]),
+        ('revision_2 = "2"\ndown_revision = "2"\n', ["2"]),
+    ],
+)
+def test_a_revision_is_known_by_the_migration_that_it_names(tmp_path, text, unknown):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "migration.py").write_text(text)
+    assert release.unknown_revisions(tmp_path, "2") == unknown

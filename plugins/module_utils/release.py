@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
 import os
 import re
@@ -171,12 +172,28 @@ def publish(root: Path, folder: Path, slot: str) -> None:
     place = root / "proxy" / STATIC / slot
     partial = place.with_name(f".{slot}.partial")
     shutil.rmtree(partial, ignore_errors=True)
+    # Those of the live slot are asked for meanwhile.
+    if same_files(folder / STATIC, place):
+        return
     if (folder / STATIC).is_dir():
         # Links that lead out of it lead nowhere there.
         shutil.copytree(folder / STATIC, partial, symlinks=True)
     shutil.rmtree(place, ignore_errors=True)
     if partial.is_dir():
         partial.rename(place)
+
+
+def same_files(one: Path, other: Path) -> bool:
+    """Tell whether two folders hold the same, or are both missing."""
+    if not (one.is_dir() and other.is_dir()):
+        return not one.is_dir() and not other.is_dir()
+    apart = filecmp.dircmp(one, other, ignore=[], hide=[])
+    if apart.left_only or apart.right_only or apart.common_funny:
+        return False
+    files = apart.common_files
+    return filecmp.cmpfiles(one, other, files, shallow=False)[0] == files and all(
+        same_files(one / name, other / name) for name in apart.common_dirs
+    )
 
 
 def flip(root: Path, slot: str) -> bool:

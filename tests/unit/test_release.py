@@ -95,3 +95,21 @@ def test_a_revision_is_known_by_the_migration_that_it_names(tmp_path, text, unkn
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "migration.py").write_text(text)
     assert release.unknown_revisions(tmp_path, "2") == unknown
+
+
+def test_the_files_of_a_live_slot_are_left_alone_where_they_are_the_same(root):
+    folder, place = root / "releases" / "abc", root / "proxy" / "static" / "blue"
+    (folder / "static" / "css").mkdir(parents=True)
+    (folder / "static" / "css" / "a.css").write_text("1")
+    release.publish(root, folder, "blue")
+    before = place.stat().st_ino
+    release.publish(root, folder, "blue")
+    assert place.stat().st_ino == before
+    (folder / "static" / "css" / "a.css").write_text("2")
+    release.publish(root, folder, "blue")
+    assert (place / "css" / "a.css").read_text() == "2"
+    (folder / "static" / "b").touch()
+    release.publish(root, folder, "blue")
+    assert (place / "b").exists()
+    release.publish(root, root / "releases" / "without", "blue")
+    assert not place.exists()

@@ -11,10 +11,15 @@ description:
   - Takes the release that served last before the current one and was not rolled back from, or the one that is named, and says
     what M(drydock.stack.plan) says of a new one. Nothing is changed.
   - With O(same), takes the current release once more, for the other slot.
-  - Refuses a release that does not know the migrations which the database has been through since.
+  - Refuses a release that does not know the migrations which the database has been through since, and one whose
+    data is elsewhere.
 options:
   release:
     description: Id of the release, "" for the last good one.
+    type: str
+    default: ""
+  leaving:
+    description: Id of the release that was to be left before another run came, "" where none did.
     type: str
     default: ""
   same:
@@ -63,7 +68,7 @@ from ansible_collections.drydock.stack.plugins.module_utils.state import last_go
 RECORDED = ("image", "caddy_image", "revision", "dirty", "own_dockerfile", "sample", "probe", "migrations", "database")
 
 
-def chosen(host, wanted):
+def chosen(host, wanted, leaving=""):
     """Return the id of the release to go back to; raises ValueError with what the operator is to do."""
     served = sorted(
         (name for name, record in host["releases"].items() if record),
@@ -73,6 +78,11 @@ def chosen(host, wanted):
     others = ", ".join(name for name in served if name != host["current"]) or "none"
     if not host["current"]:
         raise ValueError("No release serves, so that there is nothing to roll back from; deploy one.")
+    if not wanted and leaving not in ("", host["current"]):
+        raise ValueError(
+            f"{leaving} was to be rolled back from, and another run has made {host['current']} the current release meanwhile; "
+            f"run it again to go back from that one, too, or name one as fastapi_release: {others}."
+        )
     if not wanted:
         wanted = last_good(host["releases"], host["current"])
         if not wanted:
@@ -84,6 +94,12 @@ def chosen(host, wanted):
     elif wanted not in served:
         raise ValueError(f"fastapi_release is {wanted}, and no such release has served on this host; use one of: {others}.")
     return wanted
+
+
+def place(record):
+    """Return where a release has its data, as words."""
+    database = record["database"]
+    return f"the database {database['name']} on {database['host']}" if database else "the stack's own database"
 
 
 def refusal(database, folder, record):
@@ -108,6 +124,7 @@ def main():
             **arguments.STACK,
             **arguments.HOST,
             "release": {"type": "str", "default": ""},
+            "leaving": {"type": "str", "default": ""},
             "same": {"type": "bool", "default": False},
             "ignore_migrations": {"type": "bool", "default": False},
         },
@@ -117,10 +134,15 @@ def main():
     if module.params["same"] and not host["current"]:
         module.fail_json(msg="No release serves; deploy one.")
     try:
-        identity = host["current"] if module.params["same"] else chosen(host, module.params["release"])
+        identity = host["current"] if module.params["same"] else chosen(host, module.params["release"], module.params["leaving"])
     except ValueError as error:
         module.fail_json(msg=str(error))
     folder, record = root / "releases" / identity, host["releases"][identity]
+    if place(record) != place(host["releases"][host["current"]]):
+        module.fail_json(
+            msg=f"The release {identity} has its data in {place(record)}, and the current one in "
+            f"{place(host['releases'][host['current']])}; deploy its source with the settings of now."
+        )
     database = postgres.Database(module.params["name"], root, record["database"])
     why = "" if module.params["same"] else refusal(database, folder, record)
     if why and not module.params["ignore_migrations"]:

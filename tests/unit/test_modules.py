@@ -9,7 +9,7 @@ import pytest
 from ansible_collections.drydock.stack.plugins.module_utils import docker_cli
 from ansible_collections.drydock.stack.plugins.module_utils.asking import ask
 from ansible_collections.drydock.stack.plugins.module_utils.release import PASSWORD_TOKEN, SLOT_TOKEN, fill, point_to
-from ansible_collections.drydock.stack.plugins.modules import put_back, record, release, restore, stack_info
+from ansible_collections.drydock.stack.plugins.modules import put_back, record, release, restore, rollback_plan, stack_info
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -176,6 +176,23 @@ def test_the_same_release_has_no_diff(tmp_path):
     (tmp_path / "source").mkdir()
     (tmp_path / ".env").write_text('A="1"\n')
     assert release.differences(tmp_path, tmp_path) == []
+
+
+# --- rollback_plan ---
+
+
+def test_a_rollback_that_another_run_has_done_is_not_done_twice():
+    host = {"current": "r2", "releases": {name: {"number": number} for number, name in enumerate(("r1", "r2", "r3"))}}
+    host["releases"]["r3"]["rolled_back"] = "2026-01-01"
+    assert rollback_plan.chosen(host, "", leaving="r2") == "r1"
+    with pytest.raises(ValueError, match="r3 was to be rolled back from, and another run has made r2 the current release"):
+        rollback_plan.chosen(host, "", leaving="r3")
+    assert rollback_plan.chosen(host, "r1", leaving="r3") == "r1"
+
+
+def test_the_place_of_the_data_is_said():
+    assert rollback_plan.place({"database": {}}) == "the stack's own database"
+    assert rollback_plan.place({"database": {"host": "db.example.com", "name": "shop"}}) == "the database shop on db.example.com"
 
 
 # --- restore ---

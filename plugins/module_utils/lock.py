@@ -81,6 +81,13 @@ def check(root: Path, token: str) -> None:
         raise LockLostError(f"The lock {root / LOCK} is no longer this run's: {by}. Nothing more is changed by this run.")
 
 
+def leave(root: Path, token: str, found: Mapping[str, Any]) -> None:
+    """Put the lock back that was found, so that the next one to take it over waits for what it left running, too."""
+    with _alone(root):
+        if read(root).get("token") == token:
+            _write(root / LOCK, {**found, "expires": 0})
+
+
 def busy(root: Path) -> bool:
     """Tell whether a step of a run that has asked for its lock still goes on here."""
     folder = os.open(root / STEPS, os.O_RDONLY)

@@ -162,7 +162,7 @@ def main():
         end = time.monotonic() + options["wait"]
         while left := left_running(options["name"], root):
             if time.monotonic() > end:
-                lock.release(root, options["token"], time.time())
+                lock.leave(root, options["token"], found)
                 module.fail_json(
                     msg=f"An earlier run of the stack in {root} is dead, and what it started has not ended after "
                     f"{options['wait']:g} s: {'; '.join(left)}. Wait for it or end it, and run the same again."

@@ -75,6 +75,16 @@ def test_a_step_is_waited_for_as_long_as_its_process_lives(tmp_path):
     assert not lock.busy(tmp_path)
 
 
+def test_one_whose_run_left_something_running_is_found_again(tmp_path):
+    lock.acquire(tmp_path, record("a"), now=100, lease=60)
+    lock.acquire(tmp_path, record("b"), now=110, lease=60, over="a")
+    lock.leave(tmp_path, "other", record("a"))
+    assert lock.read(tmp_path)["token"] == "b"
+    lock.leave(tmp_path, "b", record("a"))
+    held, found = lock.acquire(tmp_path, record("c"), now=111, lease=60)
+    assert (held, found["token"]) == (True, "a")
+
+
 def test_it_is_given_back_by_its_holder_alone_and_remembered(tmp_path):
     lock.acquire(tmp_path, record("a"), now=100, lease=60)
     assert lock.release(tmp_path, "b", now=110) is False

@@ -36,11 +36,13 @@ def load(url: str) -> dict[str, float]:
 
 
 def memory(*containers: str) -> float:
-    """Return the memory of containers in MB, as the kernel accounts it to them."""
-    units = {"B": 1e-6, "KiB": 1024e-6, "MiB": 1.048576, "GiB": 1073.741824}
-    said = lab.docker("stats", "--no-stream", "--format={{.MemUsage}}", *containers).splitlines()
-    found = [re.match(r"([\d.]+)(B|KiB|MiB|GiB)", line).groups() for line in said]
-    return sum(float(number) * units[unit] for number, unit in found)
+    """Return the memory of the processes of containers in MB, each page shared out among those that have it.
+
+    What the engine says counts the page cache, and is nothing at all where the kernel keeps no account of memory.
+    """
+    processes = [int(word) for name in containers for word in lab.docker("top", name, "-eo", "pid").split()[1:]]
+    shares = [re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{one}/smaps_rollup").read_text(), re.MULTILINE) for one in processes]
+    return sum(int(share[1]) for share in shares) * 1024 / 1e6
 
 
 def start_template() -> None:

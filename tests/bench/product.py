@@ -52,5 +52,5 @@ def release(folder: Path, **settings: Any) -> Path:
         else:
             shutil.copyfile(entry.data, path)
         path.chmod(entry.permissions)
-    fill(folder, "blue", "s3cret")
+    fill(folder, "blue", "s3cret", "app_postgres_data")
     return folder

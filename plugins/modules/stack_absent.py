@@ -45,10 +45,11 @@ kept:
 import contextlib
 import re
 import shutil
+import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import arguments, docker_cli, timers
+from ansible_collections.drydock.stack.plugins.module_utils import arguments, docker_cli, lock, timers
 from ansible_collections.drydock.stack.plugins.module_utils import release as releases
 
 VOLUMES = r"_(postgres_data(_[0-9]+)?|caddy_data|caddy_config)"
@@ -76,6 +77,11 @@ def main():
     )
     name, root, data = module.params["name"], Path(module.params["root"]), module.params["data"]
     project = f"label=com.docker.compose.project={name}"
+    held = lock.read(root)
+    if held and held["expires"] > time.time():
+        module.fail_json(
+            msg=f"The stack in {root} is being changed by {held['owner']}; wait for that run, or where it is dead: rm {root}/lock"
+        )
     try:
         containers = listed("ps", "--all", "--filter", project, "--format", "{{ .Names }}")
         networks = listed("network", "ls", "--filter", project, "--format", "{{ .Name }}")

@@ -14,7 +14,9 @@ import sys
 import sysconfig
 from pathlib import Path
 
+# Python asks ldconfig where a library is that is not linked to, such as a database's that a driver loads by its name.
 FILES = [
+    "/sbin/ldconfig",
     "/etc/debian_version", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/localtime", "/etc/mime.types", "/etc/nsswitch.conf",
     "/etc/os-release", "/etc/protocols", "/etc/services", "/usr/lib/ssl/openssl.cnf", "/etc/timezone", "/usr/share/zoneinfo",
 ]  # fmt: skip

@@ -68,7 +68,11 @@ class Server:
 
     def backup(self, check: bool = True) -> str:
         """Have the host's timer run now; return the name of the newest dump."""
-        self.sh("systemctl start drydock-fault-backup.service", check=check)
+        done = self.sh(
+            "systemctl start drydock-fault-backup.service || { echo it failed; journalctl -u drydock-fault-backup -n 20 --no-pager; }",
+            check=False,
+        )
+        assert not check or not done, done
         return max(self.dumps(), default="")
 
     def dumps(self) -> list[str]:

@@ -9,8 +9,8 @@ short_description: Make a release of a stack the current one
 version_added: "0.1.0"
 description:
   - Writes C(release.json) into the release's folder and points C(current) to it, each by an atomic rename.
-  - Removes the oldest releases beyond O(keep), those that never served, and the images that only they used. The current release
-    and the last good one always stay.
+  - Removes the oldest releases beyond O(keep), those that never served, and the stack's images that no release which stays uses.
+    The current release and the last good one always stay.
 options:
   root:
     description: Folder of the stack.
@@ -88,7 +88,7 @@ def now():
 
 
 def prune(root, current, keep, before=""):
-    """Remove the oldest releases and their images, and what never served.
+    """Remove the oldest releases, what never served, and every image of the stack that no release which stays was made of.
 
     The one from ``before`` stays, as this run may yet be given up, on this host or for another one.
     """
@@ -99,10 +99,12 @@ def prune(root, current, keep, before=""):
     images = {records[name].get("image") for name in staying if name in records}
     stale = [folder for folder in folders if folder.name not in staying]
     for folder in stale:
-        image = records[folder.name].get("image")
-        if image and image not in images:
-            docker_cli.docker("image", "rm", image, check=False)
         shutil.rmtree(folder)
+    label = f"label=drydock.stack={records[current]['image'].rpartition(':')[0]}"
+    built = docker_cli.docker("image", "ls", "--filter", label, "--format", "{{ .Repository }}:{{ .Tag }}").split()
+    # The engine keeps, and says so, what a container still uses.
+    if unused := sorted({*built} - images):
+        docker_cli.docker("image", "rm", *unused, check=False)
     return [folder.name for folder in stale]
 
 

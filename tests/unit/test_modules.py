@@ -52,7 +52,15 @@ def test_no_answer_says_why():
 def root(tmp_path, monkeypatch):
     """A stack with four releases, the newest one current; `removed` says which images were asked to go."""
     removed = []
-    monkeypatch.setattr(docker_cli, "docker", lambda *arguments, check=True: removed.append(arguments[-1]))
+
+    def docker(*arguments, check=True):
+        if arguments[:2] == ("image", "ls"):
+            assert "label=drydock.stack=shop" in arguments
+            return "shop:shared\nshop:1\nshop:2\nshop:given-up\n"
+        removed.extend(arguments[2:])
+        return ""
+
+    monkeypatch.setattr(docker_cli, "docker", docker)
     for number in range(4):
         folder = tmp_path / "releases" / f"r{number}"
         folder.mkdir(parents=True)
@@ -66,7 +74,7 @@ def test_the_oldest_go_first_and_the_current_one_stays(root):
     folder, removed = root
     assert sorted(record.prune(folder, "r0", keep=1)) == ["never-recorded", "r1", "r2"]
     assert sorted(path.name for path in (folder / "releases").iterdir()) == ["r0", "r3"]
-    assert sorted(removed) == ["shop:1", "shop:2"]
+    assert removed == ["shop:1", "shop:2", "shop:given-up"]
 
 
 def test_the_last_good_one_stays_and_one_that_was_rolled_back_from_is_none(root):
@@ -91,13 +99,13 @@ def test_the_one_from_before_stays_though_it_is_rolled_back_from(root):
 def test_an_image_that_another_release_uses_stays(root):
     folder, removed = root
     record.prune(folder, "r3", keep=2)
-    assert removed == ["shop:1"]
+    assert removed == ["shop:1", "shop:given-up"]
 
 
 def test_nothing_that_served_goes_while_there_are_few(root):
     folder, removed = root
     assert record.prune(folder, "r3", keep=5) == ["never-recorded"]
-    assert removed == []
+    assert removed == ["shop:given-up"]
 
 
 def test_current_is_pointed_to_in_one_step(root):

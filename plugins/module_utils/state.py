@@ -19,14 +19,20 @@ def slot_for(host: Mapping[str, Any], identity: str) -> str:
     """Return the slot for a release: the one that it runs in, unless that is live and does not answer, else the idle one.
 
     What does not answer may lack what nobody gives back to a container that runs, such as a network. A new password of the
-    database reaches a new container only.
+    database reaches a new container only, and one that was made by hand is not put right while it serves.
     """
     for slot in (host["live"], *SLOTS):
         service = host["services"].get(f"app-{slot}", {})
-        runs = service.get("release") == identity and service["status"] == "running"
+        runs = service.get("release") == identity and service["status"] == "running" and as_recorded(host, slot, identity)
         if runs and (slot != host["live"] or (host["answer"]["status"] == 200 and host["password"] != "other")):
             return slot
     return other_slot(host["live"])
+
+
+def as_recorded(host: Mapping[str, Any], slot: str, identity: str) -> bool:
+    """Tell whether the container in a slot is, in its settings, the one that a release was recorded with; True where none was."""
+    record = host["releases"].get(identity) or {}
+    return record.get("slot") != slot or record.get("hash") in (None, host["services"][f"app-{slot}"].get("hash"))
 
 
 def last_good(records: Mapping[str, Mapping[str, Any]], current: str) -> str:
@@ -41,12 +47,13 @@ def last_good(records: Mapping[str, Mapping[str, Any]], current: str) -> str:
 def runs_as_expected(host: Mapping[str, Any], slot: str, identity: str) -> bool:
     """Tell whether just the services of the current release run, healthy, as its compose file has them, and it answers.
 
-    The application is known by its release; Compose's own hash of it does not take its env_file in.
+    The application is known by its release and what that was recorded with; Compose's own hash does not take its env_file in.
     """
     services, expected = host["services"], dict(host["expected"])
     expected.pop(f"app-{slot}", None)
     return (
         services.get(f"app-{slot}", {}).get("release") == identity
+        and as_recorded(host, slot, identity)
         and set(services) == {f"app-{slot}", *expected}
         and not host["orphans"]
         and host["intact"]

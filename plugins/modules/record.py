@@ -25,7 +25,9 @@ options:
     type: int
     default: 5
   facts:
-    description: What C(release.json) is to say beside the time and the image's id; needs C(image), the image's reference.
+    description:
+      - What C(release.json) is to say beside the time, the image's id and the configuration hash of the container.
+      - Needs C(image), the image's reference, and C(slot).
     type: dict
     required: true
   rolled_back:
@@ -47,6 +49,7 @@ EXAMPLES = r"""
     token: "{{ lock.token }}"
     facts:
       image: shop:ba9876543210
+      slot: blue
 """
 
 RETURN = r"""
@@ -68,7 +71,7 @@ import shutil
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import arguments, docker_cli, lock
+from ansible_collections.drydock.stack.plugins.module_utils import arguments, containers, docker_cli, lock
 from ansible_collections.drydock.stack.plugins.module_utils.release import (
     RECORD,
     confirm_password,
@@ -126,6 +129,8 @@ def main():
     try:
         lock.check(root, module.params["token"])
         image = docker_cli.inspect("image", "inspect", module.params["facts"]["image"])
+        stack, slot = module.params["facts"]["image"].rpartition(":")[0], module.params["facts"]["slot"]
+        container = containers.look(containers.name_of(stack, f"app-{slot}"))
         known = [recorded(folder) for folder in (root / "releases").iterdir()]
         record = {
             "id": identity,
@@ -134,6 +139,7 @@ def main():
             "deployed": now(),
             "image_id": image[0]["Id"] if image else "",
             "image_size": image[0]["Size"] if image else 0,
+            "hash": container["Config"]["Labels"].get("com.docker.compose.config-hash") if container else None,
             **module.params["facts"],
         }
         write(root / "releases" / identity, record)

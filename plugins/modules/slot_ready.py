@@ -153,7 +153,7 @@ def main():
         lock.check(Path(options["root"]), options["token"])
         docker_cli.docker(
             "compose", "--progress", "quiet", "--project-directory", options["folder"], "up", "--detach", "--no-deps",
-            *([] if options["running"] else ["--force-recreate"]), f"app-{options['slot']}",
+            "--no-recreate" if options["running"] else "--force-recreate", f"app-{options['slot']}",
         )  # fmt: skip
         found = containers.look(container)
         # One that serves already may have been started anew long ago.

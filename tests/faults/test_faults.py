@@ -358,6 +358,22 @@ def test_the_network_of_the_application_is_disconnected(server):
     server.converges()
 
 
+def test_a_container_that_was_remade_by_hand(server, load):
+    """The application's container made anew with other settings by hand: the next run puts it right, and fails no request."""
+    live = server.state()["live"]
+    server.sh("sed -i 's/pids_limit: [0-9]*/pids_limit: 77/' /opt/fault/current/compose.yaml")
+    server.sh(f"cd /opt/fault/current && docker compose --progress quiet up --detach --no-deps --wait app-{live}")
+    limit = "docker inspect --format '{{.HostConfig.PidsLimit}}' fault-app-%s-1"
+    assert server.sh(limit % live) == "77"
+    clients = load()
+    server.converges()
+    told = clients.stop()
+    assert told["failures"] == 0, told
+    assert server.sh(limit % server.state()["live"]) != "77"
+    again = server.run(lab_edition=server.good)
+    assert "changed=0" in again.output
+
+
 def test_the_port_is_taken_meanwhile(server):
     """The port is taken by somebody else: refused by name."""
     server.sh("docker stop fault-proxy-1")

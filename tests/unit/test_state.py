@@ -12,7 +12,7 @@ HOST = {
     "intact": True,
     "password": "kept",
     "answer": {"status": 200, "slot": "blue"},
-    "releases": {"old": {"number": 1}},
+    "releases": {"old": {"number": 1, "slot": "blue", "hash": "y"}},
     "expected": {"app-blue": "x", "db": "d", "proxy": "p"},
     "services": {
         "app-blue": {**RUNNING, "hash": "y", "release": "old"},
@@ -44,6 +44,8 @@ def test_the_other_slot_is_the_one_that_is_not_live():
         ({**HOST, "services": {"app-blue": {**RUNNING, "status": "exited", "release": "old"}}}, "old", "green"),
         ({**HOST, "answer": {"status": 502, "slot": "blue"}}, "old", "green"),
         ({**HOST, "password": "other"}, "old", "green"),
+        (services(**{"app-blue": {"hash": "made by hand"}}), "old", "green"),
+        ({**HOST, "releases": {"old": {"slot": "green", "hash": "of the other slot"}}}, "old", "blue"),
         ({**HOST, "live": "", "services": {"app-blue": {"status": "exited", "release": "old"}}}, "old", "blue"),
     ],
 )
@@ -71,6 +73,7 @@ def test_what_runs_is_what_is_expected():
         services(proxy={"health": "unhealthy"}),
         services(proxy={"hash": "changed"}),
         services(**{"app-blue": {"release": "other"}}),
+        services(**{"app-blue": {"hash": "made by hand"}}),
     ],
 )
 def test_anything_else_is_not(host):

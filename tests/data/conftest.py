@@ -68,10 +68,8 @@ class Server:
 
     def backup(self, check: bool = True) -> str:
         """Have the host's timer run now; return the name of the newest dump."""
-        done = self.sh(
-            "systemctl start drydock-fault-backup.service || { echo it failed; journalctl -u drydock-fault-backup -n 20 --no-pager; }",
-            check=False,
-        )
+        unit = "drydock-fault-backup"
+        done = self.sh(f"systemctl start {unit} || {{ echo it failed; journalctl -u {unit} -n 20 --no-pager; }}", check=False)
         assert not check or not done, done
         return max(self.dumps(), default="")
 

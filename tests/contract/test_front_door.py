@@ -22,10 +22,11 @@ HEADER = "X-Maintenance-Bypass"
 
 
 class Application(http.server.BaseHTTPRequestHandler):
-    """Answers with what it was sent of the secret."""
+    """Answers with what it was sent of the secret, and with the path that it was asked for."""
 
     def answer(self):
         self.send_response(200)
+        self.send_header("X-Path", self.path)
         self.end_headers()
         self.wfile.write(b"" if self.command == "HEAD" else f"application [{self.headers[HEADER] or ''}]".encode())
 
@@ -59,7 +60,7 @@ def door(render, tools, tmp_path):
         "lb_try_duration 5s": "lb_try_duration 100ms",
         "/etc/caddy": str(root / "proxy"),
     }.items():
-        assert before in text
+        assert before in text, before
         text = text.replace(before, after)
     file, log = root / "proxy" / "Caddyfile", tmp_path / "log"
     file.write_text(text)
@@ -102,9 +103,21 @@ def test_files_of_the_live_slot_are_served_without_the_application(door):
     flip(door.root, "blue")
     assert door.ask(path="/static/style.css").body == b"old"
     assert door.ask(path="/static/style.css").headers["Etag"]
-    for path in ("/static/none", "/static/.hidden", "/static/../Caddyfile", "/static/%2e%2e/%2e%2e/Caddyfile"):
-        # What leads out of the folder is the application's, which does not run in this slot.
-        assert door.ask(path=path).status in (400, 404, 502), path
+    flip(door.root, "green")
+    # The application has its path as it was sent, and so has a first release with such files before it is live.
+    for path in (
+        "/static/none",
+        "/static/*.css",
+        "/static/a%20b/?c=%2F",
+        "/static/../Caddyfile",
+        "/static/%2e%2e/%2e%2e/Caddyfile",
+    ):
+        assert door.ask(path=path).headers["X-Path"] == path
+    assert door.ask(path="/static/.hidden").status == 404
+    for file in (door.root / "proxy" / "static" / "green").rglob("*"):
+        file.unlink()
+    assert door.ask(path="/static/style.css").headers["X-Path"] == "/static/style.css"
+    flip(door.root, "blue")
     maintenance.close(door.root, PAGE, 300)
     assert door.ask(path="/static/style.css").status == 503
     (door.release / "static").unlink()

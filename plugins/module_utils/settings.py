@@ -12,7 +12,6 @@ import difflib
 import ipaddress
 import json
 import keyword
-import math
 import posixpath
 import re
 import unicodedata
@@ -32,6 +31,10 @@ SHOWN = 80
 # Linux takes no environment variable that is longer, its name, `=` and the final NUL included (MAX_ARG_STRLEN).
 LONGEST_VARIABLE = 128 * 1024
 SMALLEST_MEMORY = 6 * 1024**2
+# Sizes and counts are numbers of 64 bits to those who read them.
+LARGEST_NUMBER = 2**63 - 1
+# What is measured in processors, hours or gigabytes has as many digits as text may have.
+LARGEST_DECIMAL = 10**9
 BUILD_SECRETS = ("netrc", "uv.toml", "pip.conf")
 DATABASE_SETTINGS = ("host", "port", "name", "user", "password", "url", "sslmode")
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
@@ -74,7 +77,7 @@ POSTGRES_SETTING = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?")
 PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]*[a-z0-9+.](=[0-9][A-Za-z0-9.+:~-]*)?")
 IDENTIFIER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
-BODY_SIZE = re.compile(r"[0-9]+(\.[0-9]+)?([KMGT]i?)?B?", re.IGNORECASE)
+BODY_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)(?:([KMGT])(i?))?B?", re.IGNORECASE)
 LOG_SIZE = re.compile(r"[1-9][0-9]*[kmg]?")
 READINESS_PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
 SCHEDULE = re.compile(r"[A-Za-z0-9*:,./~ -]{1,80}")
@@ -211,7 +214,7 @@ def _decimal(lowest: float, remedy: str, empty: bool) -> Rule:
         number = value
         if isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value):
             number = float(value)
-        if isinstance(number, bool) or not isinstance(number, (int, float)) or not lowest <= number < math.inf:
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or not lowest <= number < LARGEST_DECIMAL:
             yield _say(name, value, remedy)
 
     return rule
@@ -350,14 +353,16 @@ def _domain(value: str) -> str | None:
 
 
 def _body_size(value: str) -> str | None:
-    if BODY_SIZE.fullmatch(value) and re.search("[1-9]", value):
+    size = BODY_SIZE.fullmatch(value)
+    # Of less than a byte the front door makes no limit at all.
+    if size and 1 <= float(size[1]) * (1024 if size[3] else 1000) ** " KMGT".index((size[2] or " ").upper()) < LARGEST_NUMBER:
         return None
     return "use a number above 0 and a unit, such as 10MB or 512KiB."
 
 
 def _memory(value: str) -> str | None:
     try:
-        enough = bytes_of(value) >= SMALLEST_MEMORY and " " not in value
+        enough = SMALLEST_MEMORY <= bytes_of(value) <= LARGEST_NUMBER and " " not in value
     except ValueError:
         enough = False
     return None if enough else 'use a number and a unit, at least 6m, such as 512m or 2g, or "" for no limit.'
@@ -491,8 +496,12 @@ def _postgres_settings(name: str, value: Any) -> Iterator[str]:
             yield f"{name} has the name {_shown(key)}; use a setting of PostgreSQL in lower case, such as work_mem."
         elif key in RESERVED_POSTGRES:
             yield f"{name}.{key} is set by the stack, which finds the database by it; leave it out."
+        elif key == "max_connections":
+            yield from _number(1, 262143)(f"{name}.{key}", content)
         elif not isinstance(content, (str, int, float)):
             yield f"{name}.{key} is {kind(content)}; use text, a number, true or false."
+        elif not isinstance(content, str) and not -LARGEST_NUMBER <= content <= LARGEST_NUMBER:
+            yield f"{name}.{key} is no number of 64 bits; use a smaller one, or text."
         elif isinstance(content, str) and not (content.isprintable() and _valid(content)):
             yield f"{name}.{key} holds a line break or a control character; use text on one line."
 
@@ -509,8 +518,8 @@ def _query(name: str, value: Any) -> Iterator[str]:
     # May have many lines, which are not shown.
     if not isinstance(value, str):
         yield f"{name} is {kind(value)}; use text: put it between quotes."
-    elif not value.strip() or "\0" in value:
-        yield f"{name} is empty or holds a NUL character; give SQL, such as 'SELECT version()'."
+    elif not value.strip() or "\0" in value or not _valid(value):
+        yield f"{name} is empty, or holds a NUL character or invalid Unicode; give SQL, such as 'SELECT version()'."
 
 
 def _keep(name: str, value: Any) -> Iterator[str]:
@@ -650,7 +659,7 @@ def _together(settings: Mapping[str, Any]) -> Iterator[str]:
     port = settings.get("fastapi_port")
     if tls in ("internal", "off") and not domain:
         yield f"fastapi_tls is {tls} and fastapi_domain is not set; set it, or leave fastapi_tls at auto."
-    if domain and str(port) in ("80", "443"):
+    if domain and port in (80, 443, "80", "443"):
         yield f"fastapi_port is {port}, which the front door takes for fastapi_domain by itself; leave fastapi_port out."
     remote, rclone = settings.get("fastapi_backup_copy_to"), settings.get("fastapi_backup_rclone_config", "")
     named = remote.partition(":")[0] if isinstance(remote, str) and RCLONE_PLACE.fullmatch(remote) else ""
@@ -661,7 +670,7 @@ def _together(settings: Mapping[str, Any]) -> Iterator[str]:
         )
     postgres, workers, pool = (settings.get(f"fastapi_{name}") for name in ("postgres_settings", "workers", "database_pool"))
     most = postgres.get("max_connections") if isinstance(postgres, Mapping) else None
-    if all(re.fullmatch("[0-9]{1,9}", str(number)) for number in (most, workers, pool)):
+    if not any(message for number in (most, workers, pool) for message in _number(1, 262143)("", number)):
         needed = 2 * int(workers) * int(pool) + 10
         if int(most) < needed:
             yield (

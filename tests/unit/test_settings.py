@@ -157,6 +157,23 @@ BAD: list[tuple[str, Any, str]] = [
         {"work_mem": ["4MB"]},
         "fastapi_postgres_settings.work_mem is a list; use text, a number, true or false.",
     ),
+    *(
+        (
+            "fastapi_postgres_settings",
+            {"seed": number},
+            "fastapi_postgres_settings.seed is no number of 64 bits; use a smaller one, or text.",
+        )
+        for number in (float("nan"), float("inf"), 2**63, -(10**5000))
+    ),
+    *(
+        (
+            "fastapi_postgres_settings",
+            {"max_connections": number},
+            f"fastapi_postgres_settings.max_connections is {shown}; use a whole number, 1 to 262143.",
+        )
+        for number, shown in (("lots", "lots"), (True, "true (a boolean)"), (70.5, "70.5"))
+    ),
+    ("fastapi_postgres_settings", {"max_connections": 0}, "fastapi_postgres_settings.max_connections is 0; use 1 to 262143."),
     (
         "fastapi_postgres_settings",
         {"work_mem": "4MB\n"},
@@ -180,7 +197,11 @@ BAD: list[tuple[str, Any, str]] = [
     ("fastapi_domain", None, "fastapi_domain has no value; give one, or leave the line out."),
     ("fastapi_tls", "yes", "use one of auto, internal, off."),
     ("fastapi_tls", False, QUOTE),
-    *(("fastapi_request_body_limit", size, BODY) for size in ("", "0", "0MB", "10 MB", "ten", "-1MB", "10MB }")),
+    *(
+        ("fastapi_request_body_limit", size, BODY)
+        for size in ("", "0", "0MB", "10 MB", "ten", "-1MB", "10MB }", "0.9", "0.0001kB")
+    ),
+    *(("fastapi_request_body_limit", size, BODY) for size in ("9" * 19, "9223373TB", "9" * 5000)),
     ("fastapi_dockerfile", "a\nb", ONE_LINE),
     ("fastapi_templates", "", "give some text, or leave the line out."),
     *(("fastapi_python_image", image, IMAGE) for image in ("Python:3.13", "python 3", "", "python:", "python@sha256:abc", "-a")),
@@ -211,10 +232,13 @@ BAD: list[tuple[str, Any, str]] = [
     ),
     ("fastapi_image_include", [""], f'fastapi_image_include, item 1, is ""; {PATTERN}'),
     *(("fastapi_build_ca_bundle", path, BUNDLE) for path in ("ca.crt", "/a/../b", "/a,b", '/a"')),
-    *(("fastapi_app_memory_limit", size, MEMORY) for size in ("512", "5m", "1 g", "lots", "-1g", "1.g", "9" * 400)),
+    *(("fastapi_app_memory_limit", size, MEMORY) for size in ("512", "5m", "1 g", "lots", "-1g", "1.g", "9" * 400, "8192p")),
     ("fastapi_database_memory_limit", 536870912, QUOTE),
     ("fastapi_proxy_memory_limit", "5m", MEMORY),
-    *(("fastapi_app_cpu_limit", cpus, CPUS) for cpus in (0, "0", "1,5", -1, True, "two", float("nan"), float("inf"), "1e3")),
+    *(
+        ("fastapi_app_cpu_limit", cpus, CPUS)
+        for cpus in (0, "0", "1,5", -1, True, "two", float("nan"), float("inf"), "1e3", 10**9, 10**400)
+    ),
     ("fastapi_database_cpu_limit", "0", CPUS),
     ("fastapi_proxy_cpu_limit", [1], CPUS),
     *((f"fastapi_{service}_pids_limit", 0, "use 1 to 4194304.") for service in ("app", "database", "proxy")),
@@ -237,7 +261,12 @@ BAD: list[tuple[str, Any, str]] = [
     (
         "fastapi_psql_query",
         " ",
-        "fastapi_psql_query is empty or holds a NUL character; give SQL, such as 'SELECT version()'.",
+        "fastapi_psql_query is empty, or holds a NUL character or invalid Unicode; give SQL, such as 'SELECT version()'.",
+    ),
+    (
+        "fastapi_psql_query",
+        "\ud800",
+        "fastapi_psql_query is empty, or holds a NUL character or invalid Unicode; give SQL, such as 'SELECT version()'.",
     ),
     ("fastapi_env", ["A=b"], "fastapi_env is a list; use a mapping of names to texts."),
     ("fastapi_env", {"A": 5}, f"fastapi_env.A is a number; {ENV_TEXT}"),
@@ -310,7 +339,7 @@ GOOD: list[dict[str, Any]] = [
     {"fastapi_postgres_settings": {"work_mem": "4MB", "jit": True, "auto_explain.log_analyze": "off", "seed": 0.5}},
     {"fastapi_postgres_settings": {"max_connections": 70}, "fastapi_workers": 2, "fastapi_database_pool": "15"},
     *({"fastapi_bind_address": address} for address in ("0.0.0.0", "::", "192.0.2.1", "2001:db8::1")),
-    *({"fastapi_request_body_limit": size} for size in ("10MB", "1GiB", "512k", "1.5GB", "1024")),
+    *({"fastapi_request_body_limit": size} for size in ("10MB", "1GiB", "512k", "1.5GB", "1024", "1B", "8191TiB")),
     *({"fastapi_app_memory_limit": size} for size in ("", "6m", "512M", "1.5g", "536870912", "1gb")),
     *({"fastapi_app_cpu_limit": cpus} for cpus in ("", "0.5", 1.5, 2, "2")),
     *({"fastapi_readiness_path": path} for path in ("/", "/openapi.json", "/a-b/c_d~1?full=1&x=%20")),
@@ -381,6 +410,14 @@ def test_values_that_do_not_go_together_are_refused(values: dict[str, Any], mess
     assert settings.problems(DEFAULTS | values) == [message]
 
 
+def test_a_number_of_any_length_is_refused() -> None:
+    (said,) = settings.problems(DEFAULTS | {"fastapi_domain": "shop.example.com", "fastapi_port": 10**5000})
+    assert said == "fastapi_port is a number; use 1 to 65535."
+    given = {"fastapi_postgres_settings": {"max_connections": 10**5000}, "fastapi_workers": 2}
+    (said,) = settings.problems(DEFAULTS | given)
+    assert said == "fastapi_postgres_settings.max_connections is a number; use 1 to 262143."
+
+
 def test_all_problems_are_told_at_once() -> None:
     assert len(settings.problems(DEFAULTS | {"fastapi_port": 0, "fastapi_name": "X", "fastapi_tls": "off"})) == 3
 
@@ -429,7 +466,14 @@ def test_every_public_variable_has_a_rule() -> None:
     assert DEFAULTS["fastapi_database_env"] == settings.DATABASE_ENV
 
 
-LEAF = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()) | st.just(10**400)
+LEAF = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters())
+    | st.sampled_from([400, 5000]).map(lambda digits: 10**digits)
+)
 ANYTHING = st.recursive(LEAF, lambda inner: st.lists(inner) | st.dictionaries(LEAF, inner), max_leaves=6)
 NAMES = st.sampled_from([*settings.RULES, *settings.RENAMED, "fastapi_unknown", "fastapi_\ud800"])
 

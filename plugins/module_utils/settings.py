@@ -573,7 +573,7 @@ RULES: dict[str, Rule] = {
     "fastapi_smoke_command": _list(lambda value: None),
     "fastapi_settle_time": _number(0, 3600),
     "fastapi_drain_timeout": _SECONDS,
-    "fastapi_slot_header": _text(_matches(HEADER, "use the name of a header, such as X-Slot.")),
+    "fastapi_slot_header": _text(_matches(HEADER, "use the name of a header, such as X-Slot."), empty=True),
     "fastapi_lock_wait": _number(0, 86400),
     "fastapi_lock_lease": _number(60, 7 * 86400),
     "fastapi_migrate_command": _list(lambda value: None),

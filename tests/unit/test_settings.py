@@ -352,6 +352,7 @@ GOOD: list[dict[str, Any]] = [
     {"fastapi_build_secrets": {"netrc": "machine x\npassword y\n", "uv.toml": "x", "pip.conf": "y"}},
     *({"fastapi_registry": registry} for registry in ("", "registry.example.com", "reg:5000/a/b", "localhost/team")),
     {"fastapi_build_ca_bundle": ""},
+    {"fastapi_slot_header": ""},
     {"fastapi_status_format": "json", "fastapi_status_file": "../status.json", "fastapi_remove_data": "app"},
     {"fastapi_maintenance_page": "", "fastapi_maintenance_retry_after": "60"},
     {"fastapi_logs_service": "db", "fastapi_logs_lines": "10"},

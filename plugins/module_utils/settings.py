@@ -268,13 +268,20 @@ def _source(value: str) -> str | None:
 
 
 def _workdir(value: str) -> str | None:
+    # In a Dockerfile these stand for something else.
+    if re.search("[$\"']", value):
+        return "use a folder inside the source without '$' and quotes in its path."
+    return _below(value)
+
+
+def _below(value: str) -> str | None:
     if not value or value.startswith("/") or ".." in value.split("/") or value != value.strip() or "\\" in value:
         return "use a folder inside the source without '..', or . for all of it."
     return None
 
 
 def _static_dir(value: str) -> str | None:
-    remedy = _workdir(value)
+    remedy = _below(value)
     return "use a folder below fastapi_workdir, such as static." if remedy or posixpath.normpath(value) == "." else None
 
 

@@ -80,6 +80,10 @@ BAD: list[tuple[str, Any, str]] = [
     ("fastapi_source_version", "a b", REVISION),
     *(("fastapi_workdir", path, WORKDIR) for path in ("", "/srv", "../x", "a/../b", " a", "a\\b")),
     ("fastapi_workdir", "a\0", ONE_LINE),
+    *(
+        ("fastapi_workdir", path, "use a folder inside the source without '$' and quotes in its path.")
+        for path in ("a$b", "a/${HOME}", 'a"', "it's")
+    ),
     *(("fastapi_app", app, APP) for app in ("main", "main.py", "main:", ":app", "main:create()", "my-app:app", "class:app")),
     ("fastapi_workers", 0, "use 1 to 1024."),
     ("fastapi_workers", True, "use a whole number, 1 to 1024."),
@@ -342,6 +346,7 @@ GOOD: list[dict[str, Any]] = [
     *({"fastapi_request_body_limit": size} for size in ("10MB", "1GiB", "512k", "1.5GB", "1024", "1B", "8191TiB")),
     *({"fastapi_app_memory_limit": size} for size in ("", "6m", "512M", "1.5g", "536870912", "1gb")),
     *({"fastapi_app_cpu_limit": cpus} for cpus in ("", "0.5", 1.5, 2, "2")),
+    {"fastapi_workdir": "my shop/ä", "fastapi_static_dir": "it's $1"},
     *({"fastapi_readiness_path": path} for path in ("/", "/openapi.json", "/a-b/c_d~1?full=1&x=%20")),
     *({"fastapi_python_image": image} for image in ("python", "localhost/a/b:1", "reg.example:5000/a_b/c-d__e.f:T_1.x-y")),
     *({"fastapi_caddy_image": image} for image in (f"caddy:2@sha256:{'0a' * 32}", "reg:5000/caddy", "drydock.local/caddy:2")),

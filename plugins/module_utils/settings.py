@@ -344,8 +344,15 @@ def _address(value: str) -> str | None:
 
 
 def _domain(value: str) -> str | None:
-    if len(value) <= 253 and all(map(LABEL.fullmatch, value.split("."))) and not re.fullmatch(r"[0-9.]+", value):
+    if (
+        value != "import"
+        and len(value) <= 253
+        and all(map(LABEL.fullmatch, value.split(".")))
+        and not re.fullmatch(r"[0-9.]+", value)
+    ):
         return None
+    if value == "import":
+        return "use a longer name, in the front door's configuration this one has a meaning of its own."
     remedy = "use a host name such as shop.example.com, without scheme, port, path and wildcard"
     if not value.isascii():
         try:

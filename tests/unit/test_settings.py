@@ -196,6 +196,11 @@ BAD: list[tuple[str, Any, str]] = [
         ("fastapi_domain", name, f"{DOMAIN}.")
         for name in ("-a.example", "a..b", "a_b", "10.0.0.1", "a" * 64, "shop.example.", ".".join(["a" * 60] * 5))
     ),
+    (
+        "fastapi_domain",
+        "import",
+        "use a longer name, in the front door's configuration this one has a meaning of its own.",
+    ),
     ("fastapi_domain", "bücher.example", "use its ASCII form, xn--bcher-kva.example."),
     ("fastapi_domain", "faß.example", f"{DOMAIN}, in its ASCII form (xn--…)."),
     ("fastapi_domain", None, "fastapi_domain has no value; give one, or leave the line out."),

@@ -104,6 +104,14 @@ def test_hadolint_accepts_the_dockerfile(release):
     assert code == 0, said
 
 
+@pytest.mark.parametrize("name", ["null", "true", "no", "y"])
+def test_a_name_stays_text(render, tools, name):
+    release = render(fastapi_name=name)
+    code, said = run(tools["compose"], "--project-directory", release, "config", "--quiet")
+    assert (code, said) == (0, ""), said
+    assert yaml.safe_load((release / "compose.yaml").read_text())["name"] == name
+
+
 def test_nothing_is_left_to_fill_in(release):
     for file in (file for file in release.iterdir() if file.is_file()):
         text = file.read_text()

@@ -16,13 +16,14 @@ from urllib.parse import quote
 
 from ansible_collections.drydock.stack.plugins.module_utils.quoting import env_quote
 
-# Stand in rendered files for what is known later, or on the host alone; plain text in every notation used here, and such
-# that no other text is taken for them.
+# Stand in rendered files for what is known later, or on the host alone; plain text in every notation used here. No value
+# of a user's holds one.
 RELEASE_TOKEN = "drydock-release-5f0c7d92b1e64a3f"
 SLOT_TOKEN = "drydock-slot-5f0c7d92b1e64a3f"
 VOLUME_TOKEN = "drydock-volume-5f0c7d92b1e64a3f"
 PASSWORD_TOKEN = "drydock-database-password-5f0c7d92b1e64a3f"
 PASSWORD_IN_URL_TOKEN = "drydock-database-url-password-5f0c7d92b1e64a3f"
+TOKENS = (RELEASE_TOKEN, SLOT_TOKEN, VOLUME_TOKEN, PASSWORD_TOKEN, PASSWORD_IN_URL_TOKEN)
 
 # Below a release's folder, its files with the tokens that are filled in whenever it is put into a slot.
 UNFILLED = "unfilled"

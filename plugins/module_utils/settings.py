@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ansible_collections.drydock.stack.plugins.module_utils.quoting import kind
+from ansible_collections.drydock.stack.plugins.module_utils.release import TOKENS
 from ansible_collections.drydock.stack.plugins.module_utils.tuning import bytes_of
 
 Rule = Callable[[str, Any], Iterator[str]]
@@ -105,7 +106,21 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
     for name, value in settings.items():
         rule = RULES.get(name)
         found += rule(name, value) if rule else [_unknown(name)]
+        found += [
+            f"{name} holds {token}, which stands for what the stack fills in; use other text."
+            for token in TOKENS
+            if rule and _holds(value, token)
+        ]
     return found + list(_together(settings))
+
+
+def _holds(value: Any, text: str) -> bool:
+    """Tell whether a text stands anywhere in a value."""
+    if isinstance(value, Mapping):
+        return any(_holds(part, text) for item in value.items() for part in item)
+    if isinstance(value, (list, tuple)):
+        return any(_holds(part, text) for part in value)
+    return isinstance(value, str) and text in value
 
 
 def postgres_major(image: str) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.drydock.stack.plugins.module_utils import settings
+from ansible_collections.drydock.stack.plugins.module_utils import release, settings
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -427,6 +427,17 @@ def test_a_number_of_any_length_is_refused() -> None:
     given = {"fastapi_postgres_settings": {"max_connections": 10**5000}, "fastapi_workers": 2}
     (said,) = settings.problems(DEFAULTS | given)
     assert said == "fastapi_postgres_settings.max_connections is a number; use 1 to 262143."
+
+
+@pytest.mark.parametrize("token", release.TOKENS)
+def test_what_the_stack_fills_in_stands_in_no_value(token: str) -> None:
+    for name, value in (
+        ("fastapi_env", {"A": f"x{token}"}),
+        ("fastapi_migrate_command", ["sh", token]),
+        ("fastapi_database_password", token),
+    ):
+        said = settings.problems(DEFAULTS | {name: value})
+        assert said == [f"{name} holds {token}, which stands for what the stack fills in; use other text."]
 
 
 def test_all_problems_are_told_at_once() -> None:

@@ -12,6 +12,7 @@ import difflib
 import ipaddress
 import json
 import keyword
+import os
 import posixpath
 import re
 import unicodedata
@@ -34,6 +35,11 @@ LONGEST_VARIABLE = 128 * 1024
 SMALLEST_MEMORY = 6 * 1024**2
 # Sizes and counts are numbers of 64 bits to those who read them.
 LARGEST_NUMBER = 2**63 - 1
+# Linux takes no longer name; its paths may be four times as long, and releases and their files lie below the given ones.
+LONGEST_NAME = 255
+LONGEST_PATH = 1024
+# PostgreSQL before 14 takes no longer one from its own programs.
+LONGEST_PASSWORD = 1000
 # What is measured in processors, hours or gigabytes has as many digits as text may have.
 LARGEST_DECIMAL = 10**9
 BUILD_SECRETS = ("netrc", "uv.toml", "pip.conf")
@@ -273,13 +279,27 @@ def _root(value: str) -> str | None:
     folder = posixpath.normpath(f"/{value.lstrip('/')}")
     if folder == "/" or folder in SHARED_FOLDERS or SYSTEM_FOLDERS.fullmatch(folder):
         return "use a folder of the stack's own, outside those of the system, such as /opt/shop."
+    return _short(value)
+
+
+def _path(value: str) -> str | None:
+    """A path on the controller, which may begin with `~`."""
+    if value.startswith("~") and os.path.expanduser(value) == value:  # noqa: PTH111 (that of pathlib raises)
+        return "use a path, or ~user of somebody who is known on the controller."
+    return _short(value)
+
+
+def _short(value: str) -> str | None:
+    size, longest = len(value.encode(errors="replace")), max(len(part.encode(errors="replace")) for part in value.split("/"))
+    if size > LONGEST_PATH or longest > LONGEST_NAME:
+        return f"use a path of at most {LONGEST_PATH} bytes, whose names have at most {LONGEST_NAME}."
     return None
 
 
 def _source(value: str) -> str | None:
     if is_git_url(value) and not GIT_URL_TAKEN.fullmatch(value):
         return "use a folder, or a git URL that begins with https://, ssh://, file:// or user@host:."
-    return None
+    return None if is_git_url(value) else _path(value)
 
 
 def _workdir(value: str) -> str | None:
@@ -292,7 +312,7 @@ def _workdir(value: str) -> str | None:
 def _below(value: str) -> str | None:
     if not value or value.startswith("/") or ".." in value.split("/") or value != value.strip() or "\\" in value:
         return "use a folder inside the source without '..', or . for all of it."
-    return None
+    return _short(value)
 
 
 def _static_dir(value: str) -> str | None:
@@ -431,7 +451,7 @@ def _pattern(value: str) -> str | None:
 def _ca_bundle(value: str) -> str | None:
     if not value.startswith("/") or ".." in value.split("/") or re.search('[,"]', value):
         return "use the absolute path of a file on the host, without '..', commas and quotes, or \"\" for none."
-    return None
+    return _short(value)
 
 
 def _secret(name: str, value: Any) -> Iterator[str]:
@@ -456,6 +476,8 @@ def _password(name: str, value: Any) -> Iterator[str]:
         yield f"{name} ends with a line break, which most files and commands add by themselves; take it off: `| trim`."
     elif re.search("[\r\n]", value):
         yield f"{name} holds a line break; use text on one line."
+    elif _valid(value) and len(value.encode()) > LONGEST_PASSWORD:
+        yield f"{name} is {len(value.encode())} bytes long; use at most {LONGEST_PASSWORD}."
 
 
 def _build_secrets(name: str, value: Any) -> Iterator[str]:
@@ -584,7 +606,6 @@ _MEMORY = _text(_memory, empty=True)
 _CPUS = _decimal(0.01, 'use a number of processors from 0.01 on, such as 1.5, or "" for no limit.', empty=True)
 _PIDS = _number(1, 2**22)
 _PACKAGES = _list(_matches(PACKAGE, "use names of Debian packages, such as libpq5."))
-_FREE = _text(lambda value: None)
 
 RULES: dict[str, Rule] = {
     "fastapi_name": _text(_stack_name),
@@ -635,8 +656,8 @@ RULES: dict[str, Rule] = {
     "fastapi_static_dir": _text(_static_dir, empty=True),
     "fastapi_static_url": _text(_matches(STATIC_URL, "use a path such as /static, without a slash at its end.")),
     "fastapi_request_body_limit": _text(_body_size),
-    "fastapi_dockerfile": _text(lambda value: None, empty=True),
-    "fastapi_templates": _FREE,
+    "fastapi_dockerfile": _text(_path, empty=True),
+    "fastapi_templates": _text(_short),
     "fastapi_python_image": _text(_image),
     "fastapi_postgres_image": _text(_postgres_image),
     "fastapi_caddy_image": _text(_image),
@@ -664,16 +685,16 @@ RULES: dict[str, Rule] = {
     "fastapi_release": _text(_matches(re.compile("[0-9a-f]{12}"), "use the id of a release, as status lists it.")),
     "fastapi_rollback_ignore_migrations": _boolean,
     "fastapi_status_format": _choice("table", "json"),
-    "fastapi_status_file": _text(lambda value: None, empty=True),
+    "fastapi_status_file": _text(_path, empty=True),
     "fastapi_maintenance_enabled": _boolean,
-    "fastapi_maintenance_page": _text(lambda value: None, empty=True),
+    "fastapi_maintenance_page": _text(_path, empty=True),
     "fastapi_maintenance_retry_after": _SECONDS,
     "fastapi_logs_service": _choice("app", "db", "proxy"),
     "fastapi_logs_lines": _number(1, 10000),
     "fastapi_exec_command": _command,
     "fastapi_psql_query": _query,
-    "fastapi_restore_from": _text(lambda value: None, empty=True),
-    "fastapi_restore_identity": _text(lambda value: None, empty=True),
+    "fastapi_restore_from": _text(_short, empty=True),
+    "fastapi_restore_identity": _text(_path, empty=True),
     "fastapi_restore_confirm": _text(lambda value: None, empty=True),
     "fastapi_remove_data": _text(lambda value: None, empty=True),
 }

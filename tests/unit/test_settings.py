@@ -313,6 +313,20 @@ BAD: list[tuple[str, Any, str]] = [
         "a\0",
         "fastapi_database_password holds a NUL character or invalid Unicode; use other text.",
     ),
+    ("fastapi_database_password", "é" * 501, "fastapi_database_password is 1002 bytes long; use at most 1000."),
+    *(
+        (f"fastapi_{name}", path, "use a path of at most 1024 bytes, whose names have at most 255.")
+        for name in ("root", "source", "build_ca_bundle", "dockerfile", "templates", "status_file", "maintenance_page")
+        for path in ("/opt/" + "é" * 128, "/opt" + "/ab" * 400)
+    ),
+    *(
+        (f"fastapi_{name}", "a/" * 600, "use a path of at most 1024 bytes, whose names have at most 255.")
+        for name in ("workdir", "restore_from", "restore_identity")
+    ),
+    *(
+        (f"fastapi_{name}", "~nobody-here/x", "use a path, or ~user of somebody who is known on the controller.")
+        for name in ("source", "dockerfile", "status_file", "maintenance_page", "restore_identity")
+    ),
     ("fastapi_build_secrets", "x", "fastapi_build_secrets is text; use a mapping of netrc, uv.toml, pip.conf to their contents."),
     ("fastapi_build_secrets", {"token": "x"}, f"fastapi_build_secrets has the key token; {SECRETS}"),
     ("fastapi_build_secrets", {"netrc": ""}, "fastapi_build_secrets.netrc is empty; give some text, or leave it out."),
@@ -363,6 +377,8 @@ GOOD: list[dict[str, Any]] = [
     *({"fastapi_registry": registry} for registry in ("", "registry.example.com", "reg:5000/a/b", "localhost/team")),
     {"fastapi_build_ca_bundle": ""},
     {"fastapi_slot_header": ""},
+    {"fastapi_source": "~/shop", "fastapi_dockerfile": "~root/Dockerfile", "fastapi_root": "/opt/" + "é" * 127},
+    {"fastapi_database_password": "é" * 500, "fastapi_templates": "~not-expanded"},
     {"fastapi_status_format": "json", "fastapi_status_file": "../status.json", "fastapi_remove_data": "app"},
     {"fastapi_maintenance_page": "", "fastapi_maintenance_retry_after": "60"},
     {"fastapi_logs_service": "db", "fastapi_logs_lines": "10"},

@@ -154,6 +154,7 @@ def extract_bundle(archive: Path, destination: Path) -> None:
     written: list[Path] = [destination]
     links: list[tuple[Path, str]] = []
     seen: set[str] = set()
+    folders = {""}
     try:
         with gzip.open(archive, "rb") as zipped, tarfile.open(fileobj=zipped, mode="r|") as bundle:
             for member in bundle:
@@ -164,9 +165,12 @@ def extract_bundle(archive: Path, destination: Path) -> None:
                 path = destination / member.name
                 if member.issym():
                     _check_link(member.name, member.linkname)
+                    if posixpath.dirname(member.name) not in folders:
+                        raise BundleError(f"The symlink {member.name!r} lies in no folder of the bundle; a folder comes first.")
                     links.append((path, member.linkname))
                 elif member.isdir():
                     path.mkdir()
+                    folders.add(member.name)
                     path.chmod(member.mode & 0o777)
                     written.append(path)
                 elif member.isreg():
@@ -184,6 +188,11 @@ def extract_bundle(archive: Path, destination: Path) -> None:
     # Symlinks last: no file is written through one.
     for path, target in links:
         path.symlink_to(target)
+    # One by one they stay inside; one that goes up behind another one may not.
+    inside = os.path.realpath(destination) + os.sep
+    for path, target in links:
+        if not (os.path.realpath(path) + os.sep).startswith(inside):
+            raise BundleError(f"The symlink {path.name!r} leads to {target!r}, out of the bundle; it must stay within.")
     # All is written by now, so the first of these calls does most of the work for the rest.
     for path in written:
         _sync(path)

@@ -239,17 +239,22 @@ def _walk(root: Path, below: str = "") -> Iterator[str]:
             yield name
 
 
-def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+def _run(folder: Path, *arguments: str, config: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[bytes]:
     # A hook of git that runs this has variables set that name its own repository.
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name.startswith("GIT_CONFIG")
     }
     environment |= {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
+    if config:
+        given = int(environment.get("GIT_CONFIG_COUNT") or 0)
+        for number, (name, value) in enumerate(config.items(), start=given):
+            environment |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+        environment["GIT_CONFIG_COUNT"] = str(given + len(config))
     return subprocess.run([*GIT, *arguments], cwd=folder, env=environment, capture_output=True, check=False)
 
 
-def _asked(folder: Path, *arguments: str) -> bytes:
-    done = _run(folder, *arguments)
+def _asked(folder: Path, *arguments: str, config: Mapping[str, str] | None = None) -> bytes:
+    done = _run(folder, *arguments, config=config)
     complaint = os.fsdecode(done.stderr).strip()
     if done.returncode or "could not open directory" in complaint:
         raise SourceError(f"git cannot read fastapi_source ({folder}): {complaint}; mend the checkout, or give a copy of it.")
@@ -266,20 +271,37 @@ def _git(root: Path) -> tuple[Iterator[str], str, bool, str] | None:
         raise SourceError(f"git cannot read fastapi_source ({root}): {complaint}; mend the checkout, or give a copy of it.")
     if inside.stdout.strip() != b"true":
         return None
-    names = list(_listed(root, ""))
+    submodules: list[Path] = []
+    names = list(_listed(root, "", submodules))
     # A folder that the checkout around it ignores is no part of that checkout.
     if not names and not _run(root, "check-ignore", "--quiet", ".").returncode:
         return None
     revision = _run(root, "rev-parse", "--verify", "--quiet", "HEAD").stdout.decode().strip()
-    changed = _asked(root, "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=none", "--", ".")
+    changed = any(map(_changed, [root, *submodules]))
     url = _run(root, "config", "--get", "remote.origin.url").stdout
-    dirty = bool(changed) or any(new and not _untracked(name) for new, name in names)
+    dirty = changed or any(new and not _untracked(name) for new, name in names)
     files = (name for new, name in names if not (_untracked if new else _never)(name))
     return files, revision, dirty, _public_url(os.fsdecode(url).strip())
 
 
-def _listed(folder: Path, prefix: str) -> Iterator[tuple[bool, str]]:
-    """Yield whether it is new to git, and the path, for each file of a checkout and of the checkouts in it."""
+def _changed(folder: Path) -> bool:
+    """Tell whether the folder differs from its commit, but for what lies in submodules and what is new to git."""
+    # A checkout may have commands that its files pass through to be compared; those of the user's own are as they should be.
+    told = os.fsdecode(_run(folder, "config", "--show-scope", "--name-only", "-z", "--get-regexp", r"^filter\.").stdout).split(
+        "\0"
+    )
+    own = {name.rpartition(".")[0] for scope, name in zip(told[::2], told[1::2], strict=False) if scope in ("local", "worktree")}
+    off = {f"{name}.{key}": value for name in own for key, value in (("clean", ""), ("process", ""), ("required", "false"))}
+    return bool(
+        _asked(folder, "status", "--porcelain", "--untracked-files=no", "--ignore-submodules=dirty", "--", ".", config=off)
+    )
+
+
+def _listed(folder: Path, prefix: str, submodules: list[Path]) -> Iterator[tuple[bool, str]]:
+    """Yield whether it is new to git, and the path, for each file of a checkout and of the checkouts in it.
+
+    Those of them that the checkout knows are added to `submodules`: git would ask them with what they are set to run.
+    """
     listed = _asked(folder, "ls-files", "-z", "-t", "--stage", "--cached", "--others", "--exclude-standard")
     for record in os.fsdecode(listed).split("\0")[:-1]:
         new = record.startswith("? ")
@@ -290,7 +312,9 @@ def _listed(folder: Path, prefix: str) -> Iterator[tuple[bool, str]]:
             yield new, prefix + path
         # Without a .git of its own it is a submodule that was not checked out, and git would answer for the outer one.
         elif (folder / path / ".git").exists() and not _never(path):
-            yield from ((new or inner, found) for inner, found in _listed(folder / path, f"{prefix}{path}/"))
+            submodules += [] if new else [folder / path]
+            inside = _listed(folder / path, f"{prefix}{path}/", submodules)
+            yield from ((new or inner, found) for inner, found in inside)
 
 
 def _public_url(url: str) -> str:

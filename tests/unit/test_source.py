@@ -181,6 +181,33 @@ def test_a_command_of_the_checkout_is_not_run(tmp_path: Path) -> None:
     assert read(tmp_path).files == ("main.py", "requirements.txt")
 
 
+@pytest.mark.parametrize("key", ["clean", "process"])
+@pytest.mark.parametrize("place", [".", "vendor"])
+def test_a_filter_of_the_checkout_is_not_run(tmp_path: Path, place: str, key: str) -> None:
+    library = checkout(tmp_path / "library", {"lib.py": ""})
+    root = checkout(tmp_path / "shop", APP)
+    git(root, "submodule", "--quiet", "add", str(library), "vendor")
+    git(root, "commit", "--quiet", "--message=Two")
+    assert not read(root).dirty
+    for name in ("x", "a=b.c"):
+        git(root / place, "config", f"filter.{name}.{key}", f"touch {tmp_path}/ran; cat")
+        git(root / place, "config", f"filter.{name}.required", "true")
+        fill(root / place, {".gitattributes": f"* filter={name}\n", "lib.py" if place == "vendor" else "main.py": "changed\n"})
+        assert read(root).dirty
+        assert not (tmp_path / "ran").exists()
+
+
+def test_a_change_in_a_submodule_makes_a_checkout_dirty(tmp_path: Path) -> None:
+    library = checkout(tmp_path / "library", {"lib.py": ""})
+    root = checkout(tmp_path / "shop", APP)
+    git(root, "submodule", "--quiet", "add", str(library), "vendor")
+    git(root, "commit", "--quiet", "--message=Two")
+    fill(root, {"vendor/lib.py": "changed"})
+    assert read(root).dirty
+    git(root / "vendor", "commit", "--quiet", "--all", "--message=Three")
+    assert read(root).dirty
+
+
 def test_a_damaged_checkout_is_refused(tmp_path: Path) -> None:
     checkout(tmp_path, APP)
     (tmp_path / ".git" / "index").write_bytes(b"nonsense")

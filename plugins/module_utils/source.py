@@ -84,6 +84,10 @@ MOUNTABLE = re.compile(r"[\w./+@-]+")
 NAMED_PATH = re.compile(r"(?:[\w.-]+(?:\[[^]]*\])?\s*@\s*)(?:file:)?(\S+)")
 APPLICATION = re.compile(r"^(\w+)\s*(?::[^=\n]+)?=\s*(?:\w+\.)?FastAPI\(", re.MULTILINE)
 CANDIDATES_SHOWN = 5
+# A longer path below the source does not fit below a release; it is also what keeps folders from being nested without an end.
+LONGEST_PATH = 1000
+# What is shipped to every host, kept there for each release and copied into the image, is code and not data.
+LARGEST_FILE = 500 * 10**6
 
 
 class SourceError(ValueError):
@@ -131,6 +135,16 @@ def read_source(root: Path, workdir: str, app: str) -> Source:
     In a git checkout, or a folder of one, the files are those that git tracks or does not ignore, its submodules' too;
     elsewhere all that the folder holds; in both without NEVER. `app` is `module:attribute`, seen from `workdir`.
     """
+    try:
+        return _read(root, workdir, app)
+    except OSError as error:
+        raise SourceError(
+            f"fastapi_source is {root}, and {error.filename} in it cannot be read: {error.strerror}; "
+            "give read access to it, and leave it as it is meanwhile."
+        ) from None
+
+
+def _read(root: Path, workdir: str, app: str) -> Source:
     if not root.is_dir():
         found = "is no folder" if root.exists() else "does not exist"
         raise SourceError(f"fastapi_source is {root}, which {found}; give the folder of the application, or a git URL.")
@@ -234,6 +248,7 @@ def _walk(root: Path, below: str = "") -> Iterator[str]:
         if _untracked(entry.name):
             continue
         if entry.is_dir(follow_symlinks=False):
+            _check_length(name)
             yield from _walk(root, name)
         else:
             yield name
@@ -343,6 +358,7 @@ def _sure(root: Path, names: Iterator[str]) -> dict[str, os.stat_result]:
         return folders[folder]
 
     for name in names:
+        _check_length(name)
         try:
             status = os.lstat(f"{base}/{name}")
         except (FileNotFoundError, NotADirectoryError):
@@ -360,7 +376,20 @@ def _sure(root: Path, names: Iterator[str]) -> dict[str, os.stat_result]:
         _check_name(name)
         if stat.S_ISLNK(status.st_mode):
             _check_link(root, name)
+        elif status.st_size > LARGEST_FILE:
+            raise SourceError(
+                f"fastapi_source holds {name} with {status.st_size / 10**6:.0f} MB, and a release takes files of up to "
+                f"{LARGEST_FILE // 10**6} MB along; have git ignore it, and let the application fetch it."
+            )
     return found
+
+
+def _check_length(name: str) -> None:
+    if len(os.fsencode(name)) > LONGEST_PATH:
+        raise SourceError(
+            f"fastapi_source holds {name[:40]!a}…, whose path has {len(os.fsencode(name))} bytes, and a release takes paths of "
+            f"up to {LONGEST_PATH} bytes along; move it up, or have git ignore it."
+        )
 
 
 def _check_name(name: str) -> None:
@@ -388,11 +417,15 @@ def _content_hash(files: _Files, names: Iterable[str]) -> str:
         mode = files.status[name].st_mode
         path = files.root / name
         try:
-            content = os.fsencode(path.readlink()) if stat.S_ISLNK(mode) else path.read_bytes()
+            if stat.S_ISLNK(mode):
+                digest = hashlib.sha256(os.fsencode(path.readlink()))
+            else:
+                with path.open("rb") as file:
+                    digest = hashlib.file_digest(file, "sha256")
         except OSError as error:
             raise SourceError(f"{name} of fastapi_source cannot be read: {error.strerror}; give read access to it.") from None
         kind = b"l" if stat.S_ISLNK(mode) else b"x" if mode & stat.S_IXUSR else b"f"
-        whole.update(kind + name.encode() + b"\0" + hashlib.sha256(content).digest())
+        whole.update(kind + name.encode() + b"\0" + digest.digest())
     return whole.hexdigest()
 
 

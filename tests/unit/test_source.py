@@ -341,6 +341,56 @@ def test_a_workdir_that_is_not_there(tmp_path: Path) -> None:
     )
 
 
+def test_a_large_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    fill(tmp_path, APP)
+    with (tmp_path / "model.bin").open("wb") as file:
+        file.truncate(source.LARGEST_FILE + 10**6)
+    assert refusal(tmp_path) == (
+        "fastapi_source holds model.bin with 501 MB, and a release takes files of up to 500 MB along; "
+        "have git ignore it, and let the application fetch it."
+    )
+    os.truncate(tmp_path / "model.bin", source.LARGEST_FILE)
+    assert "model.bin" in read(tmp_path).files
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_folders_without_an_end_are_refused(tmp_path: Path, tracked: bool) -> None:
+    fill(tmp_path, APP)
+    here = os.open(tmp_path, os.O_RDONLY)
+    try:
+        for _ in range(1500):
+            os.mkdir("d", dir_fd=here)
+            here, before = os.open("d", os.O_RDONLY, dir_fd=here), here
+            os.close(before)
+        os.close(os.open("x", os.O_CREAT, dir_fd=here))
+    finally:
+        os.close(here)
+    if tracked:
+        checkout(tmp_path, {})
+    try:
+        said = refusal(tmp_path)
+    finally:
+        subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)
+    assert said.startswith("fastapi_source holds 'd/d/") and said.endswith(
+        ", and a release takes paths of up to 1000 bytes along; move it up, or have git ignore it."
+    )
+
+
+def test_what_goes_while_it_is_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(tmp_path, APP)
+    readable = Path.read_text
+
+    def gone(path: Path, *arguments: str) -> str:
+        path.unlink()
+        return readable(path, *arguments)
+
+    monkeypatch.setattr(Path, "read_text", gone)
+    assert refusal(tmp_path) == (
+        f"fastapi_source is {tmp_path}, and {tmp_path}/requirements.txt in it cannot be read: No such file or directory; "
+        "give read access to it, and leave it as it is meanwhile."
+    )
+
+
 # --- The hash ---
 
 

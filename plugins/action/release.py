@@ -8,8 +8,8 @@ from pathlib import Path
 from ansible import constants as C  # noqa: N812 (its usual name)
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.drydock.stack.plugins.module_utils.bundle import write_bundle
-from ansible_collections.drydock.stack.plugins.module_utils.source import SourceError
+from ansible_collections.drydock.stack.plugins.module_utils.bundle import BundleError, write_bundle
+from ansible_collections.drydock.stack.plugins.module_utils.source import SourceError, bundled_hash
 from ansible_collections.drydock.stack.plugins.plugin_utils.render import renderer
 from ansible_collections.drydock.stack.plugins.plugin_utils.variables import Settings
 
@@ -35,28 +35,43 @@ class ActionModule(ActionBase):
         }
         damaged = plan["id"] == host["current"] and not host["intact"]
         if plan["id"] not in host["releases"] or (damaged and "source" in self._task.args):
-            arguments["archive"] = self._transfer(self._bundle(host, plan, task_vars))
+            arguments["archive"] = self._transfer(self._renderer(host, task_vars), plan["id"])
         return self._execute_module("drydock.stack.release", module_args=arguments, task_vars=task_vars)
 
-    def _bundle(self, host, plan, task_vars):
+    def _renderer(self, host, task_vars):
         try:
-            bundle = renderer(self._templar, task_vars, host, Path(self._task.args["source"]))
+            return renderer(self._templar, task_vars, host, Path(self._task.args["source"]))
         except SourceError as error:
             raise AnsibleActionFail(str(error)) from error
-        files = bundle.files()
-        if bundle.identity(files) != plan["id"]:
-            raise AnsibleActionFail(
-                f"{bundle.source.root} or a variable has changed since the release {plan['id']} was planned; run the same again."
-            )
-        return bundle.entries(files, plan["id"])
 
-    def _transfer(self, entries):
-        """Send the entries as one file and return its path on the host."""
+    def _transfer(self, bundle, identity):
+        """Send the release as one file and return its path on the host."""
         with tempfile.TemporaryDirectory(dir=C.DEFAULT_LOCAL_TMP) as folder:
             archive = Path(folder) / "release.tar.gz"
-            write_bundle(archive, entries)
+            if not write_release(archive, bundle, identity):
+                raise AnsibleActionFail(
+                    f"{bundle.source.root} or a variable has changed since the release {identity} was planned; "
+                    "run the same again."
+                )
             self._make_tmp_path()
             remote = self._connection._shell.join_path(self._connection._shell.tmpdir, archive.name)
             self._transfer_file(str(archive), remote)
             self._fixup_perms2((self._connection._shell.tmpdir, remote))
             return remote
+
+
+def write_release(archive, bundle, identity):
+    """Write the release as a bundle; tell whether it is the one of that identity, also where its source is being changed."""
+    files = bundle.files()
+    if bundle.identity(files) != identity:
+        return False
+    try:
+        write_bundle(archive, bundle.entries(files, identity))
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, BundleError):
+        return False
+    except OSError as error:
+        raise AnsibleActionFail(
+            f"The release {identity} cannot be bundled: {error.filename or archive}: {error.strerror}; give read access to it, "
+            "and room where Ansible keeps its temporary files."
+        ) from error
+    return bundled_hash(archive, "source") == bundle.source.content_hash

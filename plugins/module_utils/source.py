@@ -12,6 +12,7 @@ import re
 import shutil
 import stat
 import subprocess
+import tarfile
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -424,8 +425,24 @@ def _content_hash(files: _Files, names: Iterable[str]) -> str:
                     digest = hashlib.file_digest(file, "sha256")
         except OSError as error:
             raise SourceError(f"{name} of fastapi_source cannot be read: {error.strerror}; give read access to it.") from None
-        kind = b"l" if stat.S_ISLNK(mode) else b"x" if mode & stat.S_IXUSR else b"f"
-        whole.update(kind + name.encode() + b"\0" + digest.digest())
+        kind = "l" if stat.S_ISLNK(mode) else "x" if mode & stat.S_IXUSR else "f"
+        whole.update(f"{kind}{name}\0".encode() + digest.digest())
+    return whole.hexdigest()
+
+
+def bundled_hash(archive: Path, folder: str) -> str:
+    """Return what `content_hash` of a source is whose files are those below a folder of a bundle."""
+    whole = hashlib.sha256()
+    with tarfile.open(archive) as bundle:
+        for member in bundle:
+            if member.isdir() or not member.name.startswith(f"{folder}/"):
+                continue
+            link = member.issym()
+            digest = (
+                hashlib.sha256(member.linkname.encode()) if link else hashlib.file_digest(bundle.extractfile(member), "sha256")
+            )
+            kind = "l" if link else "x" if member.mode & stat.S_IXUSR else "f"
+            whole.update(f"{kind}{member.name.removeprefix(f'{folder}/')}\0".encode() + digest.digest())
     return whole.hexdigest()
 
 

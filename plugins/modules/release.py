@@ -79,6 +79,7 @@ steps:
   elements: str
 """
 
+import hashlib
 import shutil
 import tempfile
 from pathlib import Path
@@ -86,7 +87,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.drydock.stack.plugins.module_utils import arguments, docker_cli, lock, postgres, state
 from ansible_collections.drydock.stack.plugins.module_utils import release as releases
-from ansible_collections.drydock.stack.plugins.module_utils.bundle import extract_bundle
+from ansible_collections.drydock.stack.plugins.module_utils.bundle import BundleError, extract_bundle
 
 SHOWN = ("Dockerfile", ".dockerignore", "Dockerfile.dockerignore", "compose.yaml", "Caddyfile", ".env")
 
@@ -122,10 +123,18 @@ def differences(old, new):
 
 def listing(folder):
     return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b""
+        str(path.relative_to(folder)): digest(path) if path.is_file() else b""
         for path in folder.rglob("*")
         if not path.is_dir() or path.is_symlink()
     }
+
+
+def digest(file):
+    whole = hashlib.sha256()
+    with file.open("rb") as opened:
+        for block in iter(lambda: opened.read(1024**2), b""):
+            whole.update(block)
+    return whole.digest()
 
 
 def hashes(folder):
@@ -240,6 +249,8 @@ def main():
         steps = state.steps(host, plan, found, has_image, migrations, module.params["fleet"])
     except lock.LockLostError as error:
         module.fail_json(msg=str(error))
+    except BundleError as error:
+        module.fail_json(msg=f"The release {plan['id']} cannot be unpacked: {error}")
     except docker_cli.EngineError as error:
         module.fail_json(msg=f"{folder}/compose.yaml is refused by Docker Compose: {error}")
     except OSError as error:

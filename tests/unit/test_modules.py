@@ -3,9 +3,12 @@
 import http.server
 import ipaddress
 import json
+import os
+import re
 import threading
 
 import pytest
+from ansible.module_utils.testing import patch_module_args
 from ansible_collections.drydock.stack.plugins.module_utils import docker_cli
 from ansible_collections.drydock.stack.plugins.module_utils.asking import ask
 from ansible_collections.drydock.stack.plugins.module_utils.release import PASSWORD_TOKEN, SLOT_TOKEN, fill, point_to
@@ -184,6 +187,23 @@ def test_the_same_release_has_no_diff(tmp_path):
     (tmp_path / "source").mkdir()
     (tmp_path / ".env").write_text('A="1"\n')
     assert release.differences(tmp_path, tmp_path) == []
+
+
+def test_a_bundle_that_is_not_safe_is_told_in_words(tmp_path, monkeypatch, capsys):
+    (tmp_path / "b").write_bytes(b"nonsense")
+    arguments = {
+        **{"name": "shop", "root": str(tmp_path / "shop"), "archive": str(tmp_path / "b")},
+        **{"plan": {"id": "0123456789ab", "database": {}, "slot": "blue"}, "host": {"services": {}}},
+    }
+    monkeypatch.setattr(release.releases, "POSTGRES_UID", os.getuid())
+    monkeypatch.setattr(release.lock, "check", lambda root, token: None)
+    with patch_module_args(arguments), pytest.raises(SystemExit):
+        release.main()
+    said = json.loads(capsys.readouterr().out)
+    assert said["failed"] and re.fullmatch(
+        "The release 0123456789ab cannot be unpacked: .*/b is damaged: .*; write it again.", said["msg"]
+    )
+    assert list((tmp_path / "shop" / "releases").iterdir()) == []
 
 
 # --- rollback_plan ---

@@ -44,4 +44,21 @@ def missing_files(settings):
     own = Path(settings.get("fastapi_dockerfile") or __file__).expanduser()
     if not own.is_file():
         found.append(f"fastapi_dockerfile is {own}, and there is no such file; give the path of one on the controller.")
+    if not found:
+        named = [("fastapi_templates", templates / name) for name in TEMPLATES] + [("fastapi_dockerfile", own)]
+        found = [
+            f"{name} is {path.parent if name == 'fastapi_templates' else path}, and {why}"
+            for name, path in named
+            for why in unread(path)
+        ]
     return found
+
+
+def unread(path):
+    """Yield why a file is no text that can be read."""
+    try:
+        path.read_bytes().decode()
+    except OSError as error:
+        yield f"{path.name} cannot be read: {error.strerror}; give read access to it."
+    except UnicodeDecodeError:
+        yield f"{path.name} is not UTF-8; save it as such."

@@ -1,0 +1,43 @@
+"""What the files are like that the settings name on the controller."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from ansible_collections.drydock.stack.plugins.action import validate
+
+TEMPLATES = Path(__file__).parents[2] / "templates"
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> dict[str, str]:
+    shutil.copytree(TEMPLATES, tmp_path / "templates")
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    return {"fastapi_templates": str(tmp_path / "templates"), "fastapi_dockerfile": str(tmp_path / "Dockerfile")}
+
+
+def test_files_that_are_there_are_taken(settings: dict[str, str]) -> None:
+    assert validate.missing_files(settings) == []
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "templates/env.j2"])
+def test_what_is_not_utf8_is_refused(settings: dict[str, str], tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"# \xff\n")
+    variable, found = ("fastapi_templates", "templates") if "/" in name else ("fastapi_dockerfile", name)
+    assert validate.missing_files(settings) == [
+        f"{variable} is {tmp_path / found}, and {Path(name).name} is not UTF-8; save it as such."
+    ]
+
+
+def test_what_cannot_be_read_is_refused(settings: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    said = validate.missing_files(settings)
+    assert len(said) == 6
+    assert said[-1] == (
+        f"fastapi_dockerfile is {tmp_path}/Dockerfile, and Dockerfile cannot be read: Permission denied; give read access to it."
+    )

@@ -83,6 +83,7 @@ FOUND = ("-f", "--find-links")
 MOUNTABLE = re.compile(r"[\w./+@-]+")
 # How a requirements file names a file beside it: `./shop.whl`, `wheels/shop.whl`, `shop @ ./shop.whl`, `shop @ file:shop.whl`.
 NAMED_PATH = re.compile(r"(?:[\w.-]+(?:\[[^]]*\])?\s*@\s*)(?:file:)?(\S+)")
+PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 APPLICATION = re.compile(r"^(\w+)\s*(?::[^=\n]+)?=\s*(?:\w+\.)?FastAPI\(", re.MULTILINE)
 CANDIDATES_SHOWN = 5
 # A longer path below the source does not fit below a release; it is also what keeps folders from being nested without an end.
@@ -161,7 +162,15 @@ def _read(root: Path, workdir: str, app: str) -> Source:
             f"fastapi_workdir is {workdir}, and {root} has no such folder; "
             f"use a folder of the source{': ' + ', '.join(known[:CANDIDATES_SHOWN]) if known else ''}, or . for all of it."
         )
-    installation = _installation(files, workdir)
+    try:
+        installation = _installation(files, workdir)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, SourceError):
+            raise
+        raise SourceError(
+            f"pyproject.toml or uv.lock of fastapi_source is not built as such a file is ({type(error).__name__}: {error}); "
+            "have uv write it."
+        ) from None
     odd = [name for name in installation["members"] if not MOUNTABLE.fullmatch(name)]
     if odd:
         raise SourceError(
@@ -202,15 +211,20 @@ class _Files:
 
     def read(self, name: str) -> str:
         try:
-            return (self.root / name).read_text("utf-8-sig")
+            text = (self.root / name).read_text("utf-8-sig")
         except UnicodeDecodeError:
             raise SourceError(f"{name} of fastapi_source is not UTF-8; save it as UTF-8.") from None
+        if "\0" in text:
+            raise SourceError(f"{name} of fastapi_source holds a NUL character; save it as text.")
+        return text
 
     def toml(self, name: str) -> dict[str, Any]:
         try:
             return tomllib.loads(self.read(name))
         except tomllib.TOMLDecodeError as error:
             raise SourceError(f"{name} of fastapi_source is no valid TOML: {error}; mend it.") from None
+        except RecursionError:
+            raise SourceError(f"{name} of fastapi_source holds lists within lists without an end; mend it.") from None
 
 
 # --- Which files ---
@@ -594,12 +608,19 @@ def _locked(files: _Files, folder: str, table: Mapping[str, Any]) -> dict[str, A
 
 def _local_packages(lock: Mapping[str, Any]) -> dict[str, str]:
     """Return the names of the packages that lie in the source, by their folder seen from the lock."""
-    return {
+    found = {
         posixpath.normpath(path): package["name"]
         for package in lock.get("package", ())
         for kind, path in package.get("source", {}).items()
         if kind in ("editable", "virtual", "directory")
     }
+    odd = [name for name in found.values() if not PACKAGE.fullmatch(name)]
+    if odd:
+        raise SourceError(
+            f"uv.lock of fastapi_source has the package {odd[0][:40]!a}, which is no name of one; "
+            "use letters, digits and . _ - alone, and run `uv lock`."
+        )
+    return found
 
 
 def _is_member(folder: str, workspace: Mapping[str, Any]) -> bool:

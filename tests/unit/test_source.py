@@ -611,6 +611,43 @@ def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path) == "requirements.txt of fastapi_source is not UTF-8; save it as UTF-8."
 
 
+@pytest.mark.parametrize("name", ["shop; touch /ran", "shop\\nUSER root", "$(id)", "-e", ""])
+def test_a_name_that_would_be_a_command_is_refused(tmp_path: Path, name: str) -> None:
+    lock = WORKSPACE["uv.lock"].replace('name = "shop"\nsource', f'name = "{name}"\nsource')
+    fill(tmp_path, WORKSPACE | {"uv.lock": lock})
+    assert re.fullmatch(
+        r"uv\.lock of fastapi_source has the package '.*', which is no name of one; "
+        r"use letters, digits and \. _ - alone, and run `uv lock`\.",
+        refusal(tmp_path, "services/shop"),
+    )
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"pyproject.toml": "tool = 3\n[project]\n"},
+        {"pyproject.toml": "project = []\ntool = [1]\n", "uv.lock": "package = 5\n"},
+        {"pyproject.toml": PROJECT, "uv.lock": "[[package]]\nsource = { virtual = '.' }\n"},
+        {"pyproject.toml": PROJECT, "uv.lock": "[[package]]\nname = 5\nsource = { virtual = '.' }\n"},
+        {"pyproject.toml": PROJECT, "uv.lock": "[[package]]\nname = 'shop'\nsource = { virtual = 5 }\n"},
+        {"pyproject.toml": PROJECT + "[tool.uv]\nworkspace = 1\n", "uv.lock": "package = ['shop']\n"},
+    ],
+)
+def test_a_file_of_another_shape_is_refused(tmp_path: Path, files: dict[str, str]) -> None:
+    said = refusal(fill(tmp_path, files | {"main.py": ""}))
+    assert re.fullmatch(
+        r"pyproject\.toml or uv\.lock of fastapi_source is not built as such a file is \(.+\); have uv write it\.", said
+    )
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    fill(tmp_path, {"main.py": "", "requirements.txt": "./a\0b\n"})
+    (tmp_path / "link").symlink_to("main.py")
+    assert refusal(tmp_path) == "requirements.txt of fastapi_source holds a NUL character; save it as text."
+    fill(tmp_path, {"pyproject.toml": f"a = {'[' * 5000}{']' * 5000}\n"})
+    assert refusal(tmp_path) == "pyproject.toml of fastapi_source holds lists within lists without an end; mend it."
+
+
 def test_nothing_to_install_is_refused(tmp_path: Path) -> None:
     fill(tmp_path, {"main.py": "", "a/main.py": "", "pyproject.toml": "[tool.ruff]\n", "b/requirements-prod.txt": ""})
     assert refusal(tmp_path, "a") == (

@@ -77,7 +77,8 @@ REQUIREMENTS = "requirements.txt"
 PYPROJECT = "pyproject.toml"
 LOCK = "uv.lock"
 OPTION_OF_REQUIREMENTS = re.compile(r"(-r|--requirement|-c|--constraint|-e|--editable|-f|--find-links)(?:\s*=\s*|\s*)(\S+)")
-READ = ("-r", "--requirement", "-c", "--constraint")
+CONSTRAINING = ("-c", "--constraint")
+READ = ("-r", "--requirement", *CONSTRAINING)
 FOUND = ("-f", "--find-links")
 # A path below the source as a value of --mount in a Dockerfile, which knows no escapes.
 MOUNTABLE = re.compile(r"[\w./+@-]+")
@@ -113,6 +114,8 @@ class Source:
     # All that the installation of the dependencies reads: the files of `installer`, what they include, the
     # pyproject.toml of each package of a workspace, and the packages of the source outside of it.
     members: tuple[str, ...]
+    # Whether a requirements file has hashes, so that all that is installed has to match one.
+    hashed: bool
     # Package of the workspace to install, "" where there is no workspace.
     package: str
     # Whether the source holds packages of its own to install, beside the modules in `module_root`.
@@ -516,7 +519,8 @@ def _installation(files: _Files, workdir: str) -> dict[str, Any]:
         if "uv" in table.get("tool", {}):
             settings.append(pyproject)
         if files.has(_join(folder, REQUIREMENTS)):
-            return _plain(folder, REQUIREMENTS, [*_required(files, _join(folder, REQUIREMENTS)), *settings])
+            required, hashed = _required(files, _join(folder, REQUIREMENTS))
+            return _plain(folder, REQUIREMENTS, [*required, *settings], hashed=hashed)
         if "project" in table:
             return _plain(folder, PYPROJECT, [pyproject, *settings], packaged="build-system" in table)
     places = [_join(folder, name) for folder in _upwards(workdir) for name in (REQUIREMENTS, PYPROJECT)]
@@ -533,12 +537,13 @@ def _installation(files: _Files, workdir: str) -> dict[str, Any]:
     )
 
 
-def _plain(folder: str, installer: str, members: list[str], packaged: bool = False) -> dict[str, Any]:
+def _plain(folder: str, installer: str, members: list[str], packaged: bool = False, hashed: bool = False) -> dict[str, Any]:
     return {
         "installer": installer,
         "project": folder,
         "lock": "",
         "members": tuple(sorted(set(members))),
+        "hashed": hashed,
         "package": "",
         "packaged": packaged,
     }
@@ -548,12 +553,16 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:CANDIDATES_SHOWN]) + (", …" if len(names) > CANDIDATES_SHOWN else "")
 
 
-def _required(files: _Files, name: str) -> list[str]:
-    """Return a requirements file, all that it includes, and the wheels of the source that they name."""
-    texts, wheels = [name], []
+def _required(files: _Files, name: str) -> tuple[list[str], bool]:
+    """Return a requirements file, all that it includes, and the wheels of the source that they name; and whether it has hashes.
+
+    Hashes of constraints alone are compared where they are given, and ask for none.
+    """
+    texts, wheels, constraints, hashed = [name], [], set(), False
     for text in texts:
         lines = re.sub(r"\\\r?\n", "", files.read(text)).splitlines()
         for line in (re.sub(r"(^|\s)#.*", "", line).strip() for line in lines):
+            hashed = hashed or (text not in constraints and re.search(r"\s--hash\b", line) is not None)
             option = OPTION_OF_REQUIREMENTS.match(line)
             flag, value = option.groups() if option else ("", line.split(";")[0].strip())
             named = NAMED_PATH.fullmatch(value)
@@ -562,6 +571,7 @@ def _required(files: _Files, name: str) -> list[str]:
             if "://" in value or not (flag or named or value.startswith((".", "/")) or files.has(path)):
                 continue
             if flag in READ and files.has(path):
+                constraints |= {path} if flag in CONSTRAINING and path not in texts else set()
                 texts += [path] if path not in texts else []
             elif flag in FOUND:
                 wheels += [wheel for wheel in files.names if wheel.startswith(f"{path}/")]
@@ -574,7 +584,7 @@ def _required(files: _Files, name: str) -> list[str]:
                 )
             else:
                 raise SourceError(f"{text} of fastapi_source names {value}, which is not in the source; add it.")
-    return texts + wheels
+    return texts + wheels, hashed
 
 
 def _locked(files: _Files, folder: str, table: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -592,6 +602,7 @@ def _locked(files: _Files, folder: str, table: Mapping[str, Any]) -> dict[str, A
                 "project": folder,
                 "lock": above,
                 "members": _members(files, above, own, packages, lock),
+                "hashed": False,
                 "package": packages[own] if workspace is not None else "",
                 "packaged": _packaged(lock, packages[own]),
             }

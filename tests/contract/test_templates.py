@@ -21,6 +21,7 @@ MATRIX = {
     "a requirements.txt that includes another": {
         "source": {"main.py": MAIN, "requirements.txt": "-r base.txt\n", "base.txt": "fastapi\n"}
     },
+    "a requirements.txt with hashes": {"source": {"main.py": MAIN, "requirements.txt": "fastapi==1 --hash=sha256:0\n"}},
     "a pyproject.toml": {"source": {"main.py": MAIN, "pyproject.toml": PYPROJECT}},
     "a package with a build system": {
         "source": {"src/shop/main.py": MAIN, "src/shop/__init__.py": "", "pyproject.toml": BUILT},
@@ -102,6 +103,14 @@ def test_hadolint_accepts_the_dockerfile(release):
     hadolint = shutil.which("hadolint", path=str(Path(sys.executable).parent))
     code, said = run(hadolint, "--no-color", release / "Dockerfile")
     assert code == 0, said
+
+
+@pytest.mark.parametrize("kind", ["a requirements.txt with hashes", "a requirements.txt that includes another", "a lock"])
+def test_hashes_are_asked_for_where_there_are_any(render, kind):
+    text = (render(**MATRIX[kind]) / "Dockerfile").read_text()
+    assert ("uv pip install --require-hashes --requirements requirements.txt\n" in text) is (
+        kind == "a requirements.txt with hashes"
+    )
 
 
 @pytest.mark.parametrize("name", ["null", "true", "no", "y"])

@@ -595,6 +595,22 @@ def test_requirements_that_include_others(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("files", "hashed"),
+    [
+        ({"requirements.txt": "fastapi==1\n"}, False),
+        ({"requirements.txt": "fastapi==1 --hash=sha256:0\n"}, True),
+        ({"requirements.txt": "starlette==1\nfastapi==1 \\\n    --hash sha256:0\n"}, True),
+        ({"requirements.txt": "# fastapi==1 --hash=sha256:0\n"}, False),
+        ({"requirements.txt": "-r base.txt\n", "base.txt": "fastapi==1 --hash=sha256:0\n"}, True),
+        ({"requirements.txt": "-c base.txt\nfastapi\n", "base.txt": "fastapi==1 --hash=sha256:0\n"}, False),
+        ({"pyproject.toml": PROJECT}, False),
+    ],
+)
+def test_whether_there_are_hashes(tmp_path: Path, files: dict[str, str], hashed: bool) -> None:
+    assert read(fill(tmp_path, files | {"main.py": ""})).hashed is hashed
+
+
 def test_requirements_that_need_what_is_not_there_are_refused(tmp_path: Path) -> None:
     fill(tmp_path, {"main.py": "", "requirements.txt": "-r base.txt\n"})
     assert refusal(tmp_path) == "requirements.txt of fastapi_source names base.txt, which is not in the source; add it."

@@ -42,6 +42,8 @@ LONGEST_PATH = 1024
 LONGEST_PASSWORD = 1000
 # What is measured in processors, hours or gigabytes has as many digits as text may have.
 LARGEST_DECIMAL = 10**9
+# A name of a variable in place of the password is none.
+PASSWORD_IN_URL = re.compile(r"\b(?:https?|ssh)://[^/\s:@\"']*:(?!\$\{\w+\}@)[^/\s\"']+@([\w.-]+)", re.IGNORECASE)
 BUILD_SECRETS = ("netrc", "uv.toml", "pip.conf")
 DATABASE_SETTINGS = ("host", "port", "name", "user", "password", "url", "sslmode")
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
@@ -437,6 +439,8 @@ def _postgres_image(value: str) -> str | None:
 
 
 def _requirement(value: str) -> str | None:
+    if PASSWORD_IN_URL.search(value):
+        return "take the password out of the URL, as it would be in the image; give it as netrc in fastapi_build_secrets."
     if value.startswith(("-", ".", "/")) or value != value.strip():
         return 'use a requirement such as "uvicorn[standard]>=0.30", without options and paths.'
     return None

@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from ansible_collections.drydock.stack.plugins.module_utils.settings import PASSWORD_IN_URL
+
 # What no release and no image ever holds, whatever git tracks or a user adds, in the notation of .dockerignore.
 # Each is a name that means one thing only: `logs` and `env` are packages of Python as often as they are litter.
 NEVER = (
@@ -180,6 +182,7 @@ def _read(root: Path, workdir: str, app: str) -> Source:
             f"{odd[0]!r} of fastapi_source is read while the dependencies are installed, and its name holds a character that a "
             "mount of the build does not take; rename it with letters, digits and . _ + @ - alone."
         )
+    _check_passwords(files, installation["members"])
     return Source(
         root=root,
         workdir=workdir,
@@ -427,6 +430,18 @@ def _check_link(root: Path, name: str) -> None:
             f"fastapi_source holds the symlink {name} to {ascii(target)[1:-1]}, which leaves the source; "
             "use a relative one within it, a copy in its place, or have git ignore it."
         )
+
+
+def _check_passwords(files: _Files, members: Iterable[str]) -> None:
+    """Raise SourceError where what is installed from holds a password in a URL: it goes into the image as part of the source."""
+    # What is no text is a wheel, or the code of a package.
+    for name in (name for name in members if name.endswith((".txt", ".in", ".toml", ".lock"))):
+        with_password = PASSWORD_IN_URL.search(files.read(name))
+        if with_password:
+            raise SourceError(
+                f"{name} of fastapi_source holds a password in the URL of {with_password[1]}, which ends in the image and "
+                "on every host; take it out, and give it as netrc in fastapi_build_secrets."
+            )
 
 
 def _content_hash(files: _Files, names: Iterable[str]) -> str:

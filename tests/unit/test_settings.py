@@ -236,6 +236,18 @@ BAD: list[tuple[str, Any, str]] = [
         for text in ("-r x", "./x", "/x")
     ),
     *(
+        (
+            "fastapi_extra_requirements",
+            [f"a @ {url}"],
+            f"fastapi_extra_requirements, item 1, is a @ {shown}; take the password out of the URL, as it would be in the image; "
+            "give it as netrc in fastapi_build_secrets.",
+        )
+        for url, shown in (
+            ("https://me:hunter2@files.example/a.whl", "https://…@files.example/a.whl"),
+            ("git+SSH://:hunter2@git.example/a", "git+SSH://…@git.example/a"),
+        )
+    ),
+    *(
         ("fastapi_image_exclude", [text], f"fastapi_image_exclude, item 1, is {text}; {PATTERN}")
         for text in ("!a", "#a", "/a", "a/../b")
     ),
@@ -372,6 +384,7 @@ GOOD: list[dict[str, Any]] = [
     {"fastapi_image_variant": "minimal", "fastapi_dockerfile": ""},
     {"fastapi_build_packages": ["g++", "libpq-dev", "gcc=4:12.2.0-3"]},
     {"fastapi_extra_requirements": ["uvicorn[standard]>=0.30", "a @ https://files.example/a.whl"]},
+    {"fastapi_extra_requirements": ["a @ git+ssh://git@git.example/a", "b @ https://me:${TOKEN}@git.example/b.whl"]},
     {"fastapi_image_exclude": ["docs", "**/*.md"], "fastapi_image_include": ["docs/keep.md"]},
     {"fastapi_build_secrets": {"netrc": "machine x\npassword y\n", "uv.toml": "x", "pip.conf": "y"}},
     *({"fastapi_registry": registry} for registry in ("", "registry.example.com", "reg:5000/a/b", "localhost/team")),

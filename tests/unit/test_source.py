@@ -595,6 +595,40 @@ def test_requirements_that_include_others(tmp_path: Path) -> None:
     )
 
 
+INDEX = "https://me:hunter2@packages.example/simple"
+
+
+@pytest.mark.parametrize(
+    ("files", "name"),
+    [
+        ({"requirements.txt": f"--index-url {INDEX}\nfastapi\n"}, "requirements.txt"),
+        ({"requirements.txt": f"fastapi\n# -i {INDEX}\n"}, "requirements.txt"),
+        ({"requirements.txt": "-r more/base.in\n", "more/base.in": f"--extra-index-url={INDEX}\n"}, "more/base.in"),
+        ({"requirements.txt": f"shop @ git+{INDEX}\n"}, "requirements.txt"),
+        ({"requirements.txt": "", "uv.toml": f"index-url = '{INDEX}'\n"}, "uv.toml"),
+        ({"pyproject.toml": f"{PROJECT}[[tool.uv.index]]\nurl = '{INDEX}'\n"}, "pyproject.toml"),
+        ({"pyproject.toml": PROJECT, "uv.lock": LOCK.format(kind="virtual") + f"# {INDEX}\n"}, "uv.lock"),
+    ],
+)
+def test_a_password_of_an_index_is_refused_and_not_told(tmp_path: Path, files: dict[str, str], name: str) -> None:
+    said = refusal(fill(tmp_path, files | {"main.py": ""}))
+    assert said == (
+        f"{name} of fastapi_source holds a password in the URL of packages.example, which ends in the image and on every host; "
+        "take it out, and give it as netrc in fastapi_build_secrets."
+    )
+
+
+def test_a_url_without_a_password_is_taken(tmp_path: Path) -> None:
+    lines = [
+        "--index-url https://me@packages.example/simple",
+        "--extra-index-url https://${USER}:${TOKEN}@packages.example/simple",
+        "a @ git+ssh://git@git.example:2222/a@v1",
+        "b @ https://files.example:8443/b@1.whl",
+        "# postgresql://me:hunter2@db/shop",
+    ]
+    assert read(fill(tmp_path, {"main.py": "", "requirements.txt": "\n".join(lines)})).members == ("requirements.txt",)
+
+
 @pytest.mark.parametrize(
     ("files", "hashed"),
     [

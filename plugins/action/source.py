@@ -9,6 +9,8 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.drydock.stack.plugins.module_utils.source import SourceError, read_source
 
+SHOWN = 5
+
 
 class ActionModule(ActionBase):
     """Read an application's source on the controller; documented in plugins/modules/source.py."""
@@ -23,4 +25,16 @@ class ActionModule(ActionBase):
             source = read_source(path, self._task.args["workdir"], self._task.args["app"])
         except SourceError as error:
             raise AnsibleActionFail(str(error)) from error
-        return {"changed": False, **asdict(source), "root": str(source.root), "files": len(source.files)}
+        told = {**asdict(source), "root": str(source.root), "files": len(source.files)}
+        return {"changed": False, **told, "warnings": warnings(source.secrets)}
+
+
+def warnings(secrets):
+    """Say which files stay behind though nothing but their names says so."""
+    if not secrets:
+        return []
+    more = f" and {len(secrets) - SHOWN} more" if len(secrets) > SHOWN else ""
+    return [
+        f"fastapi_source holds {', '.join(secrets[:SHOWN])}{more}; no release takes such files along: hand secrets over in "
+        "fastapi_env or fastapi_build_secrets, and have git ignore the files."
+    ]

@@ -24,14 +24,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from ansible_collections.drydock.stack.plugins.module_utils.settings import PASSWORD_IN_URL
 
-# What no release and no image ever holds, whatever git tracks or a user adds, in the notation of .dockerignore.
-# Each is a name that means one thing only: `logs` and `env` are packages of Python as often as they are litter.
-NEVER = (
-    # Version control: the history holds what was ever committed, and the remote's URL may hold a token.
-    "**/.git",
-    "**/.hg",
-    "**/.svn",
-    # Secrets. Examples of .env go with them, so that the rule has no exception.
+# Names of what holds secrets, in the notation of .dockerignore. Examples of .env go with them, so that the rule has no exception.
+SECRETS = (
     "**/.env*",
     "**/*.pem",
     "**/*.key",
@@ -47,6 +41,15 @@ NEVER = (
     "**/.git-credentials",
     "**/.aws",
     "**/.vault_pass*",
+)
+# What no release and no image ever holds, whatever git tracks or a user adds, in the notation of .dockerignore.
+# Each is a name that means one thing only: `logs` and `env` are packages of Python as often as they are litter.
+NEVER = (
+    # Version control: the history holds what was ever committed, and the remote's URL may hold a token.
+    "**/.git",
+    "**/.hg",
+    "**/.svn",
+    *SECRETS,
     # What Python and its tools make by themselves, for another machine or at each run. A virtual environment of
     # another name is known by its pyvenv.cfg.
     "**/__pycache__",
@@ -91,6 +94,8 @@ APPLICATION = re.compile(r"^(\w+)\s*(?::[^=\n]+)?=\s*(?:\w+\.)?FastAPI\(", re.MU
 CANDIDATES_SHOWN = 5
 # A longer path below the source does not fit below a release; it is also what keeps folders from being nested without an end.
 LONGEST_PATH = 1000
+# A file with no secret in it, which shows what the one beside it is like.
+EXAMPLE = re.compile(r"(^|/)\.env\.(dist|example|sample|template)$", re.IGNORECASE)
 # What is shipped to every host, kept there for each release and copied into the image, is code and not data.
 LARGEST_FILE = 500 * 10**6
 
@@ -107,6 +112,8 @@ class Source:
     workdir: str
     # Regular files and symlinks, sorted.
     files: tuple[str, ...]
+    # What holds secrets by its name and stays behind though no git ignores it, sorted, as it can be printed.
+    secrets: tuple[str, ...]
     # "uv.lock", "requirements.txt" or "pyproject.toml".
     installer: str
     # Folder of the requirements.txt or pyproject.toml that is installed.
@@ -157,8 +164,11 @@ def _read(root: Path, workdir: str, app: str) -> Source:
         raise SourceError(f"fastapi_source is {root}, which {found}; give the folder of the application, or a git URL.")
     root = root.resolve()
     workdir = _inner(workdir)
-    names, revision, dirty, remote = _git(root) or (_walk(root), "", False, "")
-    files = _Files(root, _sure(root, names))
+    listed, revision, dirty, remote = _git(root) or (_walk(root), "", False, "")
+    names: dict[bool, list[str]] = {True: [], False: []}
+    for name in listed:
+        names[_secret(name)].append(name)
+    files = _Files(root, _sure(root, names[False]))
     if not files.names:
         raise SourceError(f"fastapi_source is {root}, which holds no file to deploy; give the folder of the application.")
     if not (root / workdir).is_dir():
@@ -187,6 +197,7 @@ def _read(root: Path, workdir: str, app: str) -> Source:
         root=root,
         workdir=workdir,
         files=tuple(files.names),
+        secrets=tuple(_lying(names[True], names[False])),
         **installation,
         module_root=_module_root(files, workdir, app),
         migrations=_migrations(files, workdir),
@@ -253,6 +264,8 @@ def _matcher(patterns: tuple[str, ...]) -> Callable[[str], object]:
     return denied
 
 
+_secret = _matcher(SECRETS)
+_litter = _matcher(tuple(pattern for pattern in NEVER + UNTRACKED if pattern not in SECRETS))
 _never = _matcher(NEVER)
 _untracked = _matcher(NEVER + UNTRACKED)
 
@@ -266,9 +279,13 @@ def _walk(root: Path, below: str = "") -> Iterator[str]:
         raise SourceError(f"{below or '.'} of fastapi_source cannot be read: {error.strerror}; give read access to it.") from None
     for entry in found:
         name = f"{below}/{entry.name}" if below else entry.name
-        if _untracked(entry.name):
+        if _secret(entry.name):
+            # Virtual environments have been called .env, too.
+            if not (root / name / "pyvenv.cfg").exists():
+                yield name
+        elif _untracked(entry.name):
             continue
-        if entry.is_dir(follow_symlinks=False):
+        elif entry.is_dir(follow_symlinks=False):
             _check_length(name)
             yield from _walk(root, name)
         else:
@@ -316,7 +333,7 @@ def _git(root: Path) -> tuple[Iterator[str], str, bool, str] | None:
     changed = any(map(_changed, [root, *submodules]))
     url = _run(root, "config", "--get", "remote.origin.url").stdout
     dirty = changed or any(new and not _untracked(name) for new, name in names)
-    files = (name for new, name in names if not (_untracked if new else _never)(name))
+    files = (name for new, name in names if _secret(name) or not (_untracked if new else _never)(name))
     return files, revision, dirty, _public_url(os.fsdecode(url).strip())
 
 
@@ -362,7 +379,7 @@ def _public_url(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
-def _sure(root: Path, names: Iterator[str]) -> dict[str, os.stat_result]:
+def _sure(root: Path, names: Iterable[str]) -> dict[str, os.stat_result]:
     """Return those of the names that are there and can be taken along, with their status."""
     found: dict[str, os.stat_result] = {}
     folders: dict[str, bool] = {"": True}
@@ -390,7 +407,7 @@ def _sure(root: Path, names: Iterator[str]) -> dict[str, os.stat_result]:
         if not real(name.rpartition("/")[0]):
             continue
         found[name] = status
-    environments = {name.rpartition("/")[0] + "/" for name in found if name.endswith("/pyvenv.cfg")}
+    environments = _environments(found)
     if environments:
         found = {name: status for name, status in found.items() if not any(map(name.startswith, environments))}
     for name, status in found.items():
@@ -403,6 +420,19 @@ def _sure(root: Path, names: Iterator[str]) -> dict[str, os.stat_result]:
                 f"{LARGEST_FILE // 10**6} MB along; have git ignore it, and let the application fetch it."
             )
     return found
+
+
+def _environments(names: Iterable[str]) -> set[str]:
+    return {name.rpartition("/")[0] + "/" for name in names if name.endswith("/pyvenv.cfg")}
+
+
+def _lying(secrets: Iterable[str], others: Iterable[str]) -> list[str]:
+    """Return those of the names that a person has put there, as they can be printed."""
+    environments = _environments([*secrets, *others])
+    own = [
+        name for name in secrets if not _litter(name) and not EXAMPLE.search(name) and not any(map(name.startswith, environments))
+    ]
+    return sorted(name if name.isprintable() else ascii(name)[1:-1] for name in own)
 
 
 def _check_length(name: str) -> None:

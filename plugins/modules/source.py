@@ -50,6 +50,11 @@ files:
   description: Number of files that a release takes along.
   returned: always
   type: int
+secrets:
+  description: Files that hold secrets by their names and stay behind though no git ignores them; they are warned of as well.
+  returned: always
+  type: list
+  elements: str
 revision:
   description: Commit of the source, or "".
   returned: always

@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from ansible_collections.drydock.stack.plugins.action.source import warnings
 from ansible_collections.drydock.stack.plugins.module_utils import source
 from ansible_collections.drydock.stack.plugins.module_utils.source import Source, SourceError, read_source
 
@@ -260,6 +261,41 @@ def test_never(tmp_path: Path, tracked: bool) -> None:
     else:
         fill(tmp_path, APP | names)
     assert sorted(read(tmp_path).files) == sorted([*KEPT, *APP])
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_secrets_that_lie_around_are_named(tmp_path: Path, tracked: bool) -> None:
+    made = [
+        ".venv/cacert.pem",
+        "node_modules/a/b.key",
+        "e/pyvenv.cfg",
+        "e/lib/cacert.pem",
+        "b/.env/pyvenv.cfg",
+        "__pycache__/.env.pyc",
+    ]
+    lying = [".env", "a/.ENV.production", "b/.aws/config", "tls/server.key", "deploy/id_ed25519", "a\tb.pem"]
+    names = dict.fromkeys([*lying, *made, "a/.env.example", "ignored.pem"], "s3cret")
+    if tracked:
+        checkout(tmp_path, APP | names | {".gitignore": "ignored.pem\n"})
+    else:
+        fill(tmp_path, APP | names)
+        (tmp_path / "ignored.pem").unlink()
+    found = read(tmp_path)
+    assert sorted({*found.files} - {".gitignore"}) == sorted(APP)
+    folder = ["b/.aws"] if not tracked else ["b/.aws/config"]
+    assert found.secrets == tuple(
+        sorted([*folder, ".env", "a/.ENV.production", "tls/server.key", "deploy/id_ed25519", "a\\tb.pem"])
+    )
+
+
+def test_secrets_that_lie_around_are_warned_of() -> None:
+    assert warnings(()) == []
+    (said,) = warnings((".env", "b.pem"))
+    assert said == (
+        "fastapi_source holds .env, b.pem; no release takes such files along: hand secrets over in fastapi_env "
+        "or fastapi_build_secrets, and have git ignore the files."
+    )
+    assert "e.pem and 2 more; " in warnings(tuple(f"{letter}.pem" for letter in "abcdefg"))[0]
 
 
 def test_never_is_of_the_notation_of_dockerignore() -> None:

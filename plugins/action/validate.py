@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
-from ansible_collections.drydock.stack.plugins.module_utils.settings import problems
+from ansible_collections.drydock.stack.plugins.module_utils.settings import problems, shown
 from ansible_collections.drydock.stack.plugins.plugin_utils.variables import Settings
 
 TEMPLATES = ("Dockerfile.j2", "dockerignore.j2", "compose.yaml.j2", "env.j2", "Caddyfile.j2")
@@ -38,16 +38,18 @@ def missing_files(settings):
     lacking = [name for name in TEMPLATES if not (templates / name).is_file()]
     if lacking:
         found.append(
-            f"fastapi_templates is {templates}, and there is no {', '.join(lacking)}; give a folder with all of "
+            f"fastapi_templates is {shown(str(templates))}, and there is no {', '.join(lacking)}; give a folder with all of "
             f"{', '.join(TEMPLATES)}: copy the collection's and change the copy."
         )
     own = Path(settings.get("fastapi_dockerfile") or __file__).expanduser()
     if not own.is_file():
-        found.append(f"fastapi_dockerfile is {own}, and there is no such file; give the path of one on the controller.")
+        found.append(
+            f"fastapi_dockerfile is {shown(str(own))}, and there is no such file; give the path of one on the controller."
+        )
     if not found:
         named = [("fastapi_templates", templates / name) for name in TEMPLATES] + [("fastapi_dockerfile", own)]
         found = [
-            f"{name} is {path.parent if name == 'fastapi_templates' else path}, and {why}"
+            f"{name} is {shown(str(path.parent if name == 'fastapi_templates' else path))}, and {why}"
             for name, path in named
             for why in unread(path)
         ]

@@ -157,7 +157,7 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """Return a value as a message shows it: short, on one line, without credentials."""
     if isinstance(value, str):
         text = re.sub(r"://\S*@", "://…@", value)
@@ -174,7 +174,7 @@ def _shown(value: Any) -> str:
 def _say(name: str, value: Any, remedy: str) -> str:
     if value is None:
         return f"{name} has no value; {remedy}"
-    return f"{name} is {_shown(value)}; {remedy}"
+    return f"{name} is {shown(value)}; {remedy}"
 
 
 def _unknown(name: str) -> str:
@@ -490,14 +490,14 @@ def _build_secrets(name: str, value: Any) -> Iterator[str]:
         return
     for key, content in value.items():
         if key not in BUILD_SECRETS:
-            yield f"{name} has the key {_shown(key)}; use {', '.join(BUILD_SECRETS)}."
+            yield f"{name} has the key {shown(key)}; use {', '.join(BUILD_SECRETS)}."
         else:
             yield from _secret(f"{name}.{key}", content)
 
 
 def _env_name(what: str, value: Any) -> Iterator[str]:
     if not isinstance(value, str) or not VARIABLE.fullmatch(value):
-        yield f"{what} {_shown(value)}; use letters, digits and '_', no digit first, between quotes where YAML reads no text."
+        yield f"{what} {shown(value)}; use letters, digits and '_', no digit first, between quotes where YAML reads no text."
 
 
 def _database_env(name: str, value: Any) -> Iterator[str]:
@@ -507,14 +507,14 @@ def _database_env(name: str, value: Any) -> Iterator[str]:
     seen: dict[str, str] = {}
     for key, variable in value.items():
         if key not in DATABASE_SETTINGS:
-            yield f"{name} has the key {_shown(key)}; use {', '.join(DATABASE_SETTINGS)}."
+            yield f"{name} has the key {shown(key)}; use {', '.join(DATABASE_SETTINGS)}."
             continue
         yield from _env_name(f"{name}.{key} is", variable)
         if isinstance(variable, str):
             if variable in RESERVED or variable.startswith("COMPOSE_"):
-                yield f"{name}.{key} is {_shown(variable)}, which the stack uses itself; use another name."
+                yield f"{name}.{key} is {shown(variable)}, which the stack uses itself; use another name."
             if variable in seen:
-                yield f"{name}.{key} is {_shown(variable)}, as is {name}.{seen[variable]}; use two names."
+                yield f"{name}.{key} is {shown(variable)}, as is {name}.{seen[variable]}; use two names."
             seen.setdefault(variable, key)
 
 
@@ -548,7 +548,7 @@ def _postgres_settings(name: str, value: Any) -> Iterator[str]:
         return
     for key, content in value.items():
         if not isinstance(key, str) or not POSTGRES_SETTING.fullmatch(key):
-            yield f"{name} has the name {_shown(key)}; use a setting of PostgreSQL in lower case, such as work_mem."
+            yield f"{name} has the name {shown(key)}; use a setting of PostgreSQL in lower case, such as work_mem."
         elif key in RESERVED_POSTGRES:
             yield f"{name}.{key} is set by the stack, which finds the database by it; leave it out."
         elif key == "max_connections":
@@ -583,7 +583,7 @@ def _keep(name: str, value: Any) -> Iterator[str]:
         return
     for key, number in value.items():
         if key not in BACKUP_KEEP:
-            yield f"{name} has the key {_shown(key)}; use {', '.join(BACKUP_KEEP)}."
+            yield f"{name} has the key {shown(key)}; use {', '.join(BACKUP_KEEP)}."
         else:
             yield from _number(0, 10000)(f"{name}.{key}", number)
 
@@ -719,7 +719,7 @@ def _together(settings: Mapping[str, Any]) -> Iterator[str]:
     named = remote.partition(":")[0] if isinstance(remote, str) and RCLONE_PLACE.fullmatch(remote) else ""
     if named and isinstance(rclone, str) and f"[{named}]" not in rclone:
         yield (
-            f"fastapi_backup_copy_to is {_shown(remote)}, and fastapi_backup_rclone_config has no section [{named}]; add it, "
+            f"fastapi_backup_copy_to is {shown(remote)}, and fastapi_backup_rclone_config has no section [{named}]; add it, "
             "as `rclone config` makes one."
         )
     postgres, workers, pool = (settings.get(f"fastapi_{name}") for name in ("postgres_settings", "workers", "database_pool"))
@@ -740,7 +740,7 @@ def _together(settings: Mapping[str, Any]) -> Iterator[str]:
     of_git = isinstance(version, str) and version != "HEAD" and REVISION.fullmatch(version)
     if of_git and isinstance(source, str) and not is_git_url(source):
         yield (
-            f"fastapi_source_version is {_shown(version)} and fastapi_source is {_shown(source)}, a folder, which is taken "
+            f"fastapi_source_version is {shown(version)} and fastapi_source is {shown(source)}, a folder, which is taken "
             "as it is; use a git URL, or leave fastapi_source_version out."
         )
     env, database = settings.get("fastapi_env"), settings.get("fastapi_database_env", DATABASE_ENV)
@@ -748,6 +748,6 @@ def _together(settings: Mapping[str, Any]) -> Iterator[str]:
         for key, variable in database.items():
             if isinstance(variable, str) and VARIABLE.fullmatch(variable) and variable in env:
                 yield (
-                    f"fastapi_env.{variable} is set by the stack to the database's {_shown(key)}; "
+                    f"fastapi_env.{variable} is set by the stack to the database's {shown(key)}; "
                     "use another name, or leave it out of fastapi_database_env."
                 )

@@ -31,6 +31,16 @@ def test_what_is_not_utf8_is_refused(settings: dict[str, str], tmp_path: Path, n
     ]
 
 
+def test_what_is_not_there_is_refused_in_words_that_can_be_printed(settings: dict[str, str]) -> None:
+    said = validate.missing_files({"fastapi_templates": "/\u202ea", "fastapi_dockerfile": "/\u202eb"})
+    names = ", ".join(validate.TEMPLATES)
+    assert said == [
+        f'fastapi_templates is "/\\u202ea", and there is no {names}; give a folder with all of {names}: '
+        "copy the collection's and change the copy.",
+        'fastapi_dockerfile is "/\\u202eb", and there is no such file; give the path of one on the controller.',
+    ]
+
+
 def test_what_cannot_be_read_is_refused(settings: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(path: Path) -> bytes:
         raise PermissionError(13, "Permission denied", str(path))

@@ -11,6 +11,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.parsing.vault import EncryptedString
 from ansible.template import is_trusted_as_template
+from ansible_collections.drydock.stack.plugins.module_utils.settings import shown
 
 PREFIX = "fastapi_"
 # Variables whose values are data, with their types. They stand in no argument spec, as Ansible would take what is in them
@@ -52,7 +53,7 @@ def environment(templar, name: str, values: Any) -> Any:
         values = templar.template(values)
     if not isinstance(values, Mapping):
         return values
-    return {key: literal(templar, f"{name}.{key}", value) for key, value in values.items()}
+    return {key: literal(templar, f"{name}.{shown(key)}", value) for key, value in values.items()}
 
 
 def literal(templar, name: str, value: Any) -> Any:

@@ -45,6 +45,14 @@ def test_a_template_among_other_text_is_refused_without_its_value(value):
     assert value not in str(failure.value)
 
 
+@pytest.mark.parametrize(("key", "named"), [(10**5000, "a number"), ("A\u202e", '"A\\u202e"')], ids=["number", "mark"])
+def test_a_name_of_any_kind_is_told_in_words(key, named):
+    assert list(values(fastapi_env={key: "x"})["fastapi_env"].values()) == ["x"]
+    with pytest.raises(AnsibleActionFail, match="holds a template among other text") as failure:
+        values(fastapi_env={key: "a{{ b }}c"})
+    assert f"fastapi_env.{named} holds" in str(failure.value)
+
+
 def test_unsafe_values_are_literal():
     templar = Templar(loader=DataLoader(), variables={})
     assert Settings(templar, {"fastapi_env": {"KEY": "a{{ 1+1 }}b"}})["fastapi_env"] == {"KEY": "a{{ 1+1 }}b"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 # The collection is imported, and its filters are found, by their full names.
 init_plugin_loader([str(ROOT / ".venv" / "collections")])
 
+TOOLS = ROOT / ".cache" / "tools"
 # A log's end that is long enough to hold a failed task, its cause and the recap.
 TAIL_LINES = 80
 
@@ -154,3 +156,18 @@ def lab(run: Run, one_at_a_time: Callable[[str], AbstractContextManager[None]]) 
     with one_at_a_time("lab"):
         # From Debian packages alone, on a slow machine.
         run("lab", ["ansible-playbook", "-i", "localhost,", "molecule/lab/lab.yml"], "lab.log", timeout=1800)
+
+
+@pytest.fixture(scope="session")
+def tools(one_at_a_time: Callable[[str], AbstractContextManager[None]]) -> dict[str, Path]:
+    """Compose and Caddy from Debian packages, unpacked and not installed, the same on every machine."""
+    found = {"compose": TOOLS / "usr/libexec/docker/cli-plugins/docker-compose", "caddy": TOOLS / "usr/bin/caddy"}
+    with one_at_a_time("tools"):
+        if not all(path.exists() for path in found.values()):
+            shutil.rmtree(TOOLS, ignore_errors=True)
+            TOOLS.parent.mkdir(exist_ok=True)
+            command = ["mmdebstrap", "--variant=extract", "--components=main", "--include=caddy,docker-compose"]
+            settings = ["--aptopt=Acquire::Check-Valid-Until false", "trixie", str(TOOLS)]
+            made = subprocess.run([*command, *settings], capture_output=True, text=True, check=False)
+            assert made.returncode == 0, made.stderr
+    return found

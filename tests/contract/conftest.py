@@ -1,11 +1,8 @@
-"""The files of a release, rendered as the action plugin renders them, and the tools that judge them."""
+"""The files of a release, rendered as the action plugin renders them."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -19,26 +16,10 @@ from ansible_collections.drydock.stack.plugins.plugin_utils.variables import Set
 
 ROOT = Path(__file__).parents[2]
 ROLE = ROOT / "roles" / "fastapi"
-TOOLS = ROOT / ".cache" / "tools"
 HOST = {
     "engine": {"processors": 4, "memory": 8 * 1024**3},
     "front": {"subnet": "172.30.0.0/28", "range": "172.30.0.0/29", "proxy": "172.30.0.14"},
 }
-
-
-@pytest.fixture(scope="session")
-def tools(one_at_a_time: Callable[[str], AbstractContextManager[None]]) -> dict[str, Path]:
-    """Compose and Caddy from Debian packages, unpacked and not installed, the same on every machine."""
-    found = {"compose": TOOLS / "usr/libexec/docker/cli-plugins/docker-compose", "caddy": TOOLS / "usr/bin/caddy"}
-    with one_at_a_time("tools"):
-        if not all(path.exists() for path in found.values()):
-            shutil.rmtree(TOOLS, ignore_errors=True)
-            TOOLS.parent.mkdir(exist_ok=True)
-            command = ["mmdebstrap", "--variant=extract", "--components=main", "--include=caddy,docker-compose"]
-            settings = ["--aptopt=Acquire::Check-Valid-Until false", "trixie", str(TOOLS)]
-            made = subprocess.run([*command, *settings], capture_output=True, text=True, check=False)
-            assert made.returncode == 0, made.stderr
-    return found
 
 
 @pytest.fixture

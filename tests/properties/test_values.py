@@ -155,7 +155,7 @@ GIVEN = st.fixed_dictionaries({}, optional=TAKEN)
 def test_any_value_is_refused_in_words_or_taken(name: str, values, steady, tally: Counter[str]) -> None:
     tally["properties"] += 1
 
-    @steady(25)
+    @steady(20)
     @given(ANYTHING | TAKEN.get(name, TEXT), st.booleans())
     def holds(value: Any, trusted: bool) -> None:
         tally["examples"] += 1
@@ -377,7 +377,7 @@ def good(values: Callable[..., Any], drawn: Mapping[str, Any]) -> dict[str, Any]
 def test_what_is_taken_arrives_byte_for_byte(renderer, values, tools, steady, tally: Counter[str], tmp_path: Path) -> None:
     tally["properties"] += 1
 
-    @steady(40)
+    @steady(30)
     @example({"fastapi_env": {f"V{number}": text for number, text in enumerate(HARD)}})
     @given(GIVEN)
     def arrives(drawn: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ VARIABLES = \
 	$(if $(PAGE),-e "fastapi_maintenance_page='$(PAGE)'") \
 	$(if $(FROM),-e "fastapi_restore_from='$(FROM)'") \
 	$(if $(IDENTITY),-e "fastapi_restore_identity='$(IDENTITY)'") \
-	$(if $(CONFIRM),-e "fastapi_restore_confirm='$(CONFIRM)'") \
+	$(if $(CONFIRM),-e "fastapi_restore_confirm='$(CONFIRM)'" -e "fastapi_upgrade_confirm='$(CONFIRM)'") \
 	$(if $(FILE),-e "fastapi_status_file='$(FILE)'") \
 	$(if $(SERVICE),-e "fastapi_logs_service='$(SERVICE)'") \
 	$(if $(LAST),-e "fastapi_logs_lines=$(LAST)")
@@ -86,6 +86,10 @@ backup: venv ## Back the database up now: make backup NAME=shop
 .PHONY: restore
 restore: venv ## Restore the database, on a bare host the stack: make restore NAME=shop CONFIRM=shop FROM=copy SOURCE=../shop
 	$(ANSIBLE_PLAYBOOK) playbooks/restore.yml $(VARIABLES)
+
+.PHONY: upgrade-postgres
+upgrade-postgres: venv ## Take the data to the major version of fastapi_postgres_image: make upgrade-postgres NAME=shop CONFIRM=shop SOURCE=../shop
+	$(ANSIBLE_PLAYBOOK) playbooks/upgrade_postgres.yml $(VARIABLES)
 
 .PHONY: rotate-password
 rotate-password: venv ## Give the database another password, with no request dropped: make rotate-password NAME=shop

@@ -8,6 +8,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.drydock.stack.plugins.module_utils.guards import is_sample
+from ansible_collections.drydock.stack.plugins.module_utils.settings import postgres_major
 from ansible_collections.drydock.stack.plugins.module_utils.source import SourceError
 from ansible_collections.drydock.stack.plugins.module_utils.state import runs_as_expected, slot_for
 from ansible_collections.drydock.stack.plugins.plugin_utils.render import external_database, renderer
@@ -39,10 +40,12 @@ class ActionModule(ActionBase):
             "revision": plan.source.revision,
             "dirty": plan.source.dirty,
             "caddy_image": plan.settings["fastapi_caddy_image"],
-            "postgres": {
-                "image": plan.settings["fastapi_postgres_image"],
-                "command": plan.variables["__fastapi_postgres_command"],
-            },
+            "postgres_image": plan.settings["fastapi_postgres_image"],
+            "postgres_command": plan.variables["__fastapi_postgres_command"],
+            "upgrade": bool(host["volume"]["major"])
+            and not external_database(plan.settings)
+            and host["volume"]["major"] != str(postgres_major(plan.settings["fastapi_postgres_image"])),
+            "volume": "",
             "own_dockerfile": bool(plan.own_dockerfile),
             "sample": is_sample(plan.settings["fastapi_source"]),
             "remote": plan.source.remote,

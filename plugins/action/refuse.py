@@ -12,13 +12,14 @@ from ansible_collections.drydock.stack.plugins.plugin_utils.variables import Set
 class ActionModule(ActionBase):
     """Refuse a host that a stack cannot be deployed on; documented in plugins/modules/refuse.py."""
 
-    _VALID_ARGS = frozenset({"host", "earlier"})
+    _VALID_ARGS = frozenset({"host", "earlier", "upgrade"})
     _requires_connection = False
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
         earlier = boolean(self._task.args.get("earlier", False))
-        found = refusals(self._task.args["host"], Settings(self._templar, task_vars), earlier)
+        upgrade = boolean(self._task.args.get("upgrade", False))
+        found = refusals(self._task.args["host"], Settings(self._templar, task_vars), earlier, upgrade)
         if found:
             raise AnsibleActionFail("\n".join(found))
         return {"changed": False}

@@ -62,6 +62,30 @@ WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.
     WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY 1 \gexec
 """
+# How values are written, so that they are the same for two servers.
+AS_TEXT = """
+SET search_path = pg_catalog; SET extra_float_digits = 1; SET bytea_output = hex; SET DateStyle = ISO; SET TimeZone = UTC;
+SET IntervalStyle = postgres; SET xmlbinary = base64; SET statement_timeout = 0;
+"""
+# A sum takes no heed of the order of the rows; 60 bits of MD5 each, which has no enemy here.
+CHECKSUMS = r"""
+SELECT format('SELECT json_build_array(%L, count(*) || '' rows, '' ||
+  coalesce(sum((''x'' || substr(md5(t::text), 1, 15))::bit(60)::bigint), 0)) FROM ONLY %I.%I t',
+  format('%I.%I', n.nspname, c.relname), n.nspname, c.relname)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
+ORDER BY 1 \gexec
+SELECT json_build_array(format('the sequence %I.%I', schemaname, sequencename), coalesce(last_value::text, 'unused'))
+FROM pg_sequences;
+SELECT json_build_array('the large objects', count(*) || ' pages, ' ||
+  coalesce(sum(('x' || substr(md5(loid || ' ' || pageno || ' ' || encode(data, 'hex')), 1, 15))::bit(60)::bigint), 0))
+FROM pg_largeobject;
+SELECT json_build_array(format('the role %I', rolname), concat_ws(' ', rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin,
+  rolreplication, rolbypassrls, rolconnlimit, rolvaliduntil, CASE WHEN rolname <> session_user THEN md5(rolpassword) END,
+  (SELECT string_agg(m.roleid::regrole::text, ',' ORDER BY m.roleid::regrole::text) FROM pg_auth_members m WHERE m.member = a.oid)))
+FROM pg_authid a WHERE rolname !~ '^pg_';
+"""
 # Sessions of a run that was killed hold locks which a migration would wait for.
 END_OTHERS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -121,9 +145,14 @@ def last_words(said: bytes) -> str:
 class Place:
     """Where the live database is: in the stack's container, or elsewhere, asked from a container with PostgreSQL's programs."""
 
-    def __init__(self, settings: Mapping[str, Any], root: Path) -> None:
+    def __init__(self, settings: Mapping[str, Any], root: Path, image: str = "") -> None:
+        """With an ``image`` the live database is asked by the programs in that, as PostgreSQL advises for another version."""
         self.container = f"{settings['name']}-db-1"
-        self.elsewhere = settings.get("elsewhere") or {}
+        own = {"host": "127.0.0.1", "port": 5432, "sslmode": "disable", "name": settings.get("database"), "user": settings.get("user")}
+        self.elsewhere = settings.get("elsewhere") or ({**own, "image": image} if image else {})
+        self.network = ["--network", f"container:{self.container}"] if image else []
+        # Those of a provider's database nobody but the provider may read.
+        self.tells_passwords = bool(image) or not self.elsewhere
         self.secret = {"PGPASSWORD": (root / "secrets" / "database_password").read_text()} if self.elsewhere else {}
 
     def program(self, program: str, *arguments: str, database: str = "") -> list[str]:
@@ -138,7 +167,7 @@ class Place:
             "PGPASSWORD",
             *([f"PGDATABASE={database}"] if database else []),
         ]
-        head = ["docker", "run", "--rm", "--interactive", *(word for option in options for word in ("--env", option))]
+        head = ["docker", "run", "--rm", "--interactive", *self.network, *(word for option in options for word in ("--env", option))]
         return [*head, self.elsewhere["image"], program, *arguments]
 
 
@@ -187,6 +216,14 @@ class Session:
                 return said
             said.append(line.rstrip("\n"))
         raise DataError(f"The database refuses or does not answer: {' '.join(' '.join(said).split())[-500:]}")
+
+    def checksums(self) -> dict[str, str]:
+        """Return a checksum of each table, and of all else that a dump holds beside tables: it is the same in each version.
+
+        The session is of no other use afterwards.
+        """
+        self.rows(AS_TEXT)
+        return dict(json.loads(row) for row in self.rows(CHECKSUMS))
 
     def contents(self) -> dict[str, Any]:
         """Return what there is in the database, as a manifest has it: rows of each table, large objects, extensions, revision."""
@@ -291,13 +328,15 @@ def change_state(root: Path, **changes: Any) -> None:
 # --- Making a backup ---
 
 
-def make(settings: Mapping[str, Any], root: Path, before: str = "") -> dict[str, Any]:
+def make(settings: Mapping[str, Any], root: Path, before: str = "", image: str = "") -> dict[str, Any]:
     """Dump the database and return the manifest, with C(name); ``before`` is the release whose migration it goes before.
+
+    With an ``image`` of another version it is dumped by the programs in that, which alone can restore it, and has checksums.
 
     Who calls it is alone. Raises DataError, and then leaves nothing behind that has the name of a backup.
     """
     began = time.monotonic()
-    folder, place = root / "backups", Place(settings, root)
+    folder, place = root / "backups", Place(settings, root, image)
     dump = unused(folder, f"-before-{before}" if before else "")
     tidy(folder)
     try:
@@ -314,7 +353,7 @@ def make(settings: Mapping[str, Any], root: Path, before: str = "") -> dict[str,
                 place.program("pg_dump", "--format=custom", "--compress=6", f"--snapshot={snapshot}"),
                 "pg_dump",
                 place.secret,
-                meanwhile=session.contents,
+                meanwhile=lambda: {**session.contents(), **({"checksums": session.checksums()} if image else {})},
             )
             contents = checksum.pop("meanwhile")
         with partial.open("rb") as file:
@@ -322,12 +361,13 @@ def make(settings: Mapping[str, Any], root: Path, before: str = "") -> dict[str,
             run(listed, "pg_restore cannot read the dump", stdin=file, stdout=subprocess.DEVNULL, env=environment(**place.secret))
         globals_file, manifest_file = companions(dump)
         # Elsewhere nobody but its provider may read the hashes of the passwords.
-        options = ["--globals-only", *(["--no-role-passwords"] if place.elsewhere else [])]
-        command = place.program("pg_dumpall", *options, database="" if place.elsewhere else "postgres")
+        options = ["--globals-only", *([] if place.tells_passwords else ["--no-role-passwords"])]
+        command = place.program("pg_dumpall", *options, database="postgres" if place.tells_passwords else "")
         roles, _ = written(globals_file, command, "pg_dumpall", place.secret)
         manifest = {
             "stack": settings["name"], "made": dump.name[:16], "before": before, **checksum,
             "globals_sha256": sha256(roles), "seconds": round(time.monotonic() - began, 1), **contents,
+            **({"programs": major(image)} if image else {}),
         }  # fmt: skip
         roles.replace(globals_file)
         write_durably(manifest_file, json.dumps(manifest, indent=2).encode() + b"\n")
@@ -720,6 +760,8 @@ def differences(container: str, manifest: Mapping[str, Any]) -> list[str]:
     """Return how the database of a container differs from what the manifest says was dumped, one line each."""
     with Session(container) as session:
         found = session.contents()
+        if "checksums" in manifest:
+            found["checksums"] = session.checksums()
     told = []
     for table in sorted({*manifest.get("rows", {}), *(found["rows"] if manifest else ())}):
         was, is_now = manifest["rows"].get(table), found["rows"].get(table)
@@ -728,8 +770,19 @@ def differences(container: str, manifest: Mapping[str, Any]) -> list[str]:
     for part in ("database", "revision", "large_objects", "encoding"):
         if part in manifest and manifest[part] != found[part]:
             told.append(f"{part} was {manifest[part]}, and is {found[part]}")
+    sums = manifest.get("checksums", {})
+    for what in sorted({*sums, *found.get("checksums", {})}):
+        was, is_now = sums.get(what, "missing"), found["checksums"].get(what, "missing")
+        if was != is_now:
+            told.append(f"{what}: it was {was}, and is {is_now}")
     missing = sorted(set(manifest.get("extensions", {})) - set(found["extensions"]))
     return [*told, *(f"the extension {extension} is missing" for extension in missing)]
+
+
+def major(image: str) -> int:
+    """Return the major version that the tag of an image says, 0 where it says none."""
+    tag = re.search(r":([0-9]+)", image.rpartition("/")[2])
+    return int(tag[1]) if tag else 0
 
 
 def belongs(settings: Mapping[str, Any], manifest: Mapping[str, Any], dump: Path) -> None:
@@ -737,10 +790,10 @@ def belongs(settings: Mapping[str, Any], manifest: Mapping[str, Any], dump: Path
     for part, variable in (("database", "fastapi_database_name"), ("user", "fastapi_database_user")):
         if manifest and manifest[part] != settings[part]:
             raise DataError(f"{variable} is {settings[part]} and {dump.name} was made of {manifest[part]}; use that one.")
-    tag = re.search(r":([0-9]+)", settings["image"].rpartition("/")[2])
-    if manifest and tag and manifest["server"] > int(tag[1]):
+    version, needed = major(settings["image"]), manifest.get("programs", manifest.get("server", 0))
+    if version and needed > version:
         raise DataError(
-            f"fastapi_postgres_image is {settings['image']} and {dump.name} is of PostgreSQL {manifest['server']}; "
+            f"fastapi_postgres_image is {settings['image']} and {dump.name} is of PostgreSQL {needed}; "
             "use an image of that version."
         )
 

@@ -18,11 +18,13 @@ BUILDX_NEEDED = (0, 10)
 GIGABYTE = 10**9
 
 
-def refusals(host: Mapping[str, Any], settings: Mapping[str, Any], earlier: bool = False) -> list[str]:
+def refusals(
+    host: Mapping[str, Any], settings: Mapping[str, Any], earlier: bool = False, upgrade: bool = False
+) -> list[str]:
     """Return why the stack cannot be deployed on the host, one message each; [] where it can.
 
     ``host`` is what the module stack_info returned; ``settings`` are the role's public variables. An ``earlier`` release has
-    run there with settings of its own, so that those of a new one do not count.
+    run there with settings of its own, so that those of a new one do not count. An ``upgrade`` takes the data to the image's major.
     """
     if host["user"] != 0:
         return ["The deploy runs without the rights of root on the host; use `become: true`."]
@@ -38,7 +40,7 @@ def refusals(host: Mapping[str, Any], settings: Mapping[str, Any], earlier: bool
                 *ports(host),
                 *ca_bundle(host, settings),
                 *sample(host, settings),
-                *data(host, settings),
+                *data(host, settings, upgrade),
                 *proof(host, settings),
             ]
         ),
@@ -136,7 +138,7 @@ def proof(host: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def data(host: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+def data(host: Mapping[str, Any], settings: Mapping[str, Any], upgrade: bool = False) -> list[str]:
     volume, root = host["volume"], settings["fastapi_root"]
     found = list(place(host, settings))
     elsewhere = sorted(
@@ -153,10 +155,13 @@ def data(host: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
             f"The data of {settings['fastapi_name']} was in the volume {volume['name']}, which is gone, and there is {others}; "
             f"write the name of the one to use into {root}/volume."
         )
-    if volume["major"] and volume["major"] != str(postgres_major(settings["fastapi_postgres_image"])):
+    wanted = postgres_major(settings["fastapi_postgres_image"])
+    if volume["major"] and int(volume["major"]) != wanted and not (upgrade and int(volume["major"]) < wanted):
+        newer = int(volume["major"]) < wanted
         found.append(
             f"fastapi_postgres_image is {settings['fastapi_postgres_image']} and the volume {volume['name']} holds data of "
-            f"PostgreSQL {volume['major']}; use an image of that version."
+            f"PostgreSQL {volume['major']}; use an image of that version"
+            + (", or take the data over with the playbook upgrade_postgres." if newer else ".")
         )
     for part in ("database", "user"):
         wanted = settings[f"fastapi_database_{part.replace('database', 'name')}"]

@@ -145,6 +145,11 @@ def postgres_major(image: str) -> int:
     return int(major[0])
 
 
+def postgres_mount(image: str) -> str:
+    """Return where the image keeps its data: from 18 in a folder by its major version, so that its parent is mounted."""
+    return "/var/lib/postgresql" if postgres_major(image) >= 18 else "/var/lib/postgresql/data"
+
+
 def is_git_url(source: str) -> bool:
     """Tell whether fastapi_source is a git URL, such as `https://…` or `git@host:path`, and no folder."""
     return GIT_URL.match(source) is not None
@@ -700,6 +705,7 @@ RULES: dict[str, Rule] = {
     "fastapi_restore_from": _text(_short, empty=True),
     "fastapi_restore_identity": _text(_path, empty=True),
     "fastapi_restore_confirm": _text(lambda value: None, empty=True),
+    "fastapi_upgrade_confirm": _text(lambda value: None, empty=True),
     "fastapi_remove_data": _text(lambda value: None, empty=True),
 }
 

@@ -100,7 +100,29 @@ def steps(
     lines += [f"{name}: remove, left over from an interrupted change" for name in host["orphans"]]
     if plan["database"]:
         return [*lines, f"database on {plan['database']['host']}: untouched but by the migrations"]
-    return [*lines, f"volume {host['volume']['name']}: {'untouched' if host['volume']['exists'] else 'create'}"]
+    return [*lines, *_data(host, plan)]
+
+
+def _data(host: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
+    """Say what happens to the data."""
+    volume = host["volume"]["name"]
+    if not plan.get("upgrade") and not plan.get("volume"):
+        return [f"volume {volume}: {'untouched' if host['volume']['exists'] else 'create'}"]
+    door = "closed meanwhile, as it is" if host["maintenance"] else "closed for maintenance meanwhile: 503 for everybody"
+    if plan.get("volume"):
+        return [
+            f"front door: {door}",
+            f"volume {plan['volume']}: live again, as it was before the upgrade; what was written since is not in it",
+            f"volume {volume}: stays, with the data of PostgreSQL {host['volume']['major']}",
+        ]
+    backups, proof = (host["backups"].get(part) for part in ("backups", "proof"))
+    took = [f"the last dump took {backups[0]['seconds']:g} s"] if backups else []
+    took += [f"the last restore of one {proof['seconds_restore']:g} s"] if proof and proof.get("seconds_restore") else []
+    return [
+        f"front door: {door}, for as long as a dump and a restore take{' (' + ', '.join(took) + ')' if took else ''}",
+        f"data: from PostgreSQL {host['volume']['major']} into a new volume, by {plan['postgres_image']}, and compared",
+        f"volume {volume}: stays as it is, for the way back",
+    ]
 
 
 def _fate(service: Mapping[str, Any] | None, wanted: str | None) -> str:

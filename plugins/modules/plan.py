@@ -75,10 +75,23 @@ caddy_image:
   description: Reference of the front door's image.
   returned: always
   type: str
-postgres:
-  description: Reference of the database's image, C(image), and what its container runs, C(command).
+postgres_image:
+  description: Reference of the database's image.
   returned: always
-  type: dict
+  type: str
+postgres_command:
+  description: What the database's container runs.
+  returned: always
+  type: list
+  elements: str
+upgrade:
+  description: Whether the data is of another major version of PostgreSQL than the image.
+  returned: always
+  type: bool
+volume:
+  description: Name of the volume that is to be live instead of the one that is, "" for none; a rollback may need one.
+  returned: always
+  type: str
 own_dockerfile:
   description: Whether the image is built by a Dockerfile of the user's own, with the source as its context.
   returned: always

@@ -74,6 +74,18 @@ def before(host):
     return host["current"] or release_in(host, host["live"]) or ""
 
 
+def data(name, root, plan, host):
+    """Have the volume be live that was before."""
+    if plan.get("upgrade") or plan.get("volume"):
+        volume = host["volume"]["name"]
+        if releases.live_volume(root, name) != volume:
+            # What runs there is of the other data; nothing may be written to it any more.
+            docker_cli.docker("stop", "--time", "90", containers.name_of(name, "db"), check=False)
+            releases.write_durably(root / releases.VOLUME, f"{volume}\n".encode(), 0o644)
+            releases.sync_folder(root)
+        services(name, root, plan, host)
+
+
 def old_slot(name, root, plan, host):
     """Have the slot serve that did before."""
     if not before(host):
@@ -186,7 +198,7 @@ def main():
         lock.check(root, module.params["token"])
     except (docker_cli.EngineError, lock.LockLostError) as error:
         module.exit_json(changed=False, **{**told, "problems": [str(error)]})
-    for step in (old_slot, record, services, new_slot, release_folder):
+    for step in (data, old_slot, record, services, new_slot, release_folder):
         try:
             step(name, root, plan, host)
         except (docker_cli.EngineError, OSError) as error:

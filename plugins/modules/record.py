@@ -71,7 +71,7 @@ import shutil
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import arguments, containers, docker_cli, lock
+from ansible_collections.drydock.stack.plugins.module_utils import arguments, containers, docker_cli, dumps, lock
 from ansible_collections.drydock.stack.plugins.module_utils.release import (
     RECORD,
     confirm_password,
@@ -79,6 +79,7 @@ from ansible_collections.drydock.stack.plugins.module_utils.release import (
     recorded,
     write_durably,
 )
+from ansible_collections.drydock.stack.plugins.module_utils.settings import postgres_mount
 from ansible_collections.drydock.stack.plugins.module_utils.state import last_good
 
 
@@ -109,6 +110,14 @@ def prune(root, current, keep, before=""):
     if unused := sorted({*built} - images):
         docker_cli.docker("image", "rm", *unused, check=False)
     return [folder.name for folder in stale]
+
+
+def follow(root, image):
+    """Have backups, drills and restores use the image of the release that serves."""
+    settings = dumps.read_json(root / dumps.SETTINGS)
+    if image and settings and settings["image"] != image:
+        told = {**settings, "image": image, "mount": postgres_mount(image)}
+        write_durably(root / dumps.SETTINGS, (json.dumps(told, indent=2) + "\n").encode(), 0o600)
 
 
 def main():
@@ -147,6 +156,7 @@ def main():
         if module.params["rolled_back"] and recorded(bad):
             write(bad, {**recorded(bad), "rolled_back": now()})
         confirm_password(root)
+        follow(root, module.params["facts"]["postgres_image"])
         before = (root / "current").resolve().name if (root / "current").exists() else ""
         point_to(root, identity)
         os.sync()

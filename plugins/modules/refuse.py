@@ -16,6 +16,10 @@ options:
     description: Whether a release is to run that has run there before, so that the settings of a new one do not count.
     type: bool
     default: false
+  upgrade:
+    description: Whether the data is to be taken to the major version of the image, so that an earlier one is no reason to refuse.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - drydock.stack.options.host
   - drydock.stack.attributes.reads

@@ -73,7 +73,6 @@ seconds_away:
   type: float
 """
 
-import json
 import time
 from pathlib import Path
 
@@ -81,6 +80,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.drydock.stack.plugins.module_utils import arguments, containers, docker_cli, dumps, lock, postgres
 from ansible_collections.drydock.stack.plugins.module_utils import release as releases
 from ansible_collections.drydock.stack.plugins.module_utils.asking import Probe
+from ansible_collections.drydock.stack.plugins.module_utils.volumes import BEFORE, fill, forget, labels, new_volume
 
 
 def compose(folder, *arguments):
@@ -101,17 +101,6 @@ def chosen(settings, root, source, identity):
     return found[0]
 
 
-def new_volume(name):
-    """Return a name for a volume that is not there yet."""
-    taken = docker_cli.docker("volume", "ls", "--format", "{{ .Name }}").split()
-    first, number = releases.first_volume(name), 2
-    if first not in taken and not any(volume.startswith(f"{first}_") for volume in taken):
-        return first
-    while f"{first}_{number}" in taken:
-        number += 1
-    return f"{first}_{number}"
-
-
 def revision_refusal(root, manifest):
     """Return why the release that serves cannot run on the restored data, "" where it can."""
     current = root / "current"
@@ -128,37 +117,6 @@ def revision_refusal(root, manifest):
         f"The dump is at revision {', '.join(unknown)}, which the release {current.resolve().name} does not know; deploy "
         f"one that does, or roll back to it ({', '.join(knowing) or 'none of those on the host'}), and restore then."
     )
-
-
-def forget(name, root):
-    """Remove what a restore that was cut off left behind; what is live is not."""
-    under_way = dumps.read_json(root / releases.RESTORING)
-    dumps.removed(f"{name}-restore")
-    volume = under_way.get("volume", "")
-    # Where nothing was brought up yet, the first volume is not live before it is written down.
-    known = (root / "current").exists() or (root / releases.VOLUME).is_file()
-    if volume and not (known and volume == releases.live_volume(root, name)):
-        dumps.removed(f"{name}-restore", volume)
-    (root / releases.RESTORING).unlink(missing_ok=True)
-
-
-def fill(settings, root, name, dump, manifest, volume):
-    """Make the volume with the data of the dump, and prove that it is what was dumped; raises DataError."""
-    container = f"{name}-restore"
-    labels = {
-        "com.docker.compose.project": name, "com.docker.compose.volume": "postgres_data",
-        "drydock.database": settings["database"], "drydock.user": settings["user"],
-    }  # fmt: skip
-    releases.write_durably(root / releases.RESTORING, json.dumps({"volume": volume, "dump": dump.name}).encode(), 0o600)
-    docker_cli.docker("volume", "create", *(f"--label={key}={value}" for key, value in labels.items()), volume)
-    dumps.database_starts(settings, root, container, volume, durable=True)
-    dumps.restore_into(settings, container, dump)
-    apart = dumps.differences(container, manifest)
-    if apart:
-        raise dumps.DataError(f"{dump.name} was restored, and differs from what was dumped: {'; '.join(apart[:5])}")
-    dumps.run(dumps.inside(container, "vacuumdb", "--analyze-only", "--quiet"), "The restored data cannot be analysed")
-    docker_cli.docker("stop", "--time", "90", container)
-    dumps.removed(container)
 
 
 class Swap:
@@ -244,7 +202,7 @@ def main():
                 raise dumps.DataError(refusal)
             releases.keep_password(root, module.params["database_password"])
             try:
-                fill(settings, root, name, dump, manifest, volume)
+                fill(settings, root, name, dump, manifest, volume, labels(before).get(BEFORE, ""))
                 lock.check(root, module.params["token"])
                 away = time.monotonic()
                 if runs:

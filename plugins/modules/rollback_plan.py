@@ -30,6 +30,10 @@ options:
     description: Whether a release is taken that does not know the database's revision.
     type: bool
     default: false
+  confirm:
+    description: Name of the stack, where the release needs the data from before an upgrade, without what was written since.
+    type: str
+    default: ""
 extends_documentation_fragment:
   - drydock.stack.options.stack
   - drydock.stack.options.host
@@ -61,11 +65,11 @@ rolled_back:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import arguments, postgres
+from ansible_collections.drydock.stack.plugins.module_utils import arguments, dumps, postgres, volumes
 from ansible_collections.drydock.stack.plugins.module_utils.release import unknown_revisions
 from ansible_collections.drydock.stack.plugins.module_utils.state import last_good, other_slot, slot_for
 
-RECORDED = ("image", "caddy_image", "revision", "dirty", "own_dockerfile", "sample", "probe", "migrations", "database")
+RECORDED = ("image", "caddy_image", "postgres_image", "revision", "dirty", "own_dockerfile", "sample", "probe", "migrations", "database")
 
 
 def chosen(host, wanted, leaving=""):
@@ -94,6 +98,20 @@ def chosen(host, wanted, leaving=""):
     elif wanted not in served:
         raise ValueError(f"fastapi_release is {wanted}, and no such release has served on this host; use one of: {others}.")
     return wanted
+
+
+def other_data(host, identity, record):
+    """Return the volume that holds the data of the release's major version, "" for the live one; raises ValueError."""
+    volume, version = host["volume"], dumps.major(record.get("postgres_image", ""))
+    if record["database"] or not volume["major"] or not version or int(volume["major"]) == version:
+        return ""
+    before = volumes.labels(volume["name"]).get(volumes.BEFORE, "")
+    if before not in host["other_volumes"]:
+        raise ValueError(
+            f"The release {identity} is of PostgreSQL {version}, the data of now of {volume['major']}, and the volume of before, "
+            f"{before or 'if there was one'}, is gone; use a release of PostgreSQL {volume['major']} as fastapi_release."
+        )
+    return before
 
 
 def place(record):
@@ -127,6 +145,7 @@ def main():
             "leaving": {"type": "str", "default": ""},
             "same": {"type": "bool", "default": False},
             "ignore_migrations": {"type": "bool", "default": False},
+            "confirm": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -143,8 +162,18 @@ def main():
             msg=f"The release {identity} has its data in {place(record)}, and the current one in "
             f"{place(host['releases'][host['current']])}; deploy its source with the settings of now."
         )
+    try:
+        volume = other_data(host, identity, record)
+    except ValueError as error:
+        module.fail_json(msg=str(error))
+    if volume and module.params["confirm"] != module.params["name"] and not module.check_mode:
+        module.fail_json(
+            msg=f"The release {identity} is of another PostgreSQL than the data of now; with it the data is live again that is in "
+            f"{volume}, from before the upgrade, and what was written since is not in it. fastapi_upgrade_confirm is "
+            f"{module.params['confirm'] or 'not set'}; where that is meant, name the stack: {module.params['name']}."
+        )
     database = postgres.Database(module.params["name"], root, record["database"])
-    why = "" if module.params["same"] else refusal(database, folder, record)
+    why = "" if module.params["same"] or volume else refusal(database, folder, record)
     if why and not module.params["ignore_migrations"]:
         module.fail_json(
             msg=f"{why}. Migrate it down by hand, restore a dump of before, or set fastapi_rollback_ignore_migrations where the "
@@ -161,8 +190,10 @@ def main():
         remote=record["source"],
         running=not module.params["same"] and service.get("release") == identity and service.get("status") == "running",
         converged=False,
+        upgrade=False,
+        volume=volume,
         rolled_back="" if module.params["same"] else host["current"],
-        **{key: record[key] for key in RECORDED},
+        **{key: record.get(key, "") for key in RECORDED},
     )
 
 

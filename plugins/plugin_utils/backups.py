@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.drydock.stack.plugins.plugin_utils.render import external_database, postgres_mount
+from ansible_collections.drydock.stack.plugins.module_utils.settings import postgres_mount
+from ansible_collections.drydock.stack.plugins.plugin_utils.render import external_database
 
 
 def backup_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from ansible_collections.drydock.stack.plugins.module_utils.release import (
     UNFILLED,
     VOLUME_TOKEN,
 )
-from ansible_collections.drydock.stack.plugins.module_utils.settings import postgres_major
+from ansible_collections.drydock.stack.plugins.module_utils.settings import postgres_major, postgres_mount
 from ansible_collections.drydock.stack.plugins.module_utils.source import NEVER, Source, SourceError, read_source
 from ansible_collections.drydock.stack.plugins.module_utils.tuning import (
     bytes_of,
@@ -156,11 +156,6 @@ class Renderer:
     def attributes(self, path: str) -> dict[str, Any]:
         file = self.source.root / path
         return {"link": str(file.readlink())} if file.is_symlink() else {"executable": bool(file.stat().st_mode & 0o100)}
-
-
-def postgres_mount(image: str) -> str:
-    """Return where the image keeps its data: from 18 in a folder by its major version, so that its parent is mounted."""
-    return "/var/lib/postgresql" if postgres_major(image) >= 18 else "/var/lib/postgresql/data"
 
 
 def environment(settings: Mapping[str, Any], engine: Mapping[str, Any]) -> dict[str, str]:

@@ -81,9 +81,11 @@ FROM pg_sequences;
 SELECT json_build_array('the large objects', count(*) || ' pages, ' ||
   coalesce(sum(('x' || substr(md5(loid || ' ' || pageno || ' ' || encode(data, 'hex')), 1, 15))::bit(60)::bigint), 0))
 FROM pg_largeobject;
-SELECT json_build_array(format('the role %I', rolname), concat_ws(' ', rolsuper, rolinherit, rolcreaterole, rolcreatedb, rolcanlogin,
-  rolreplication, rolbypassrls, rolconnlimit, rolvaliduntil, CASE WHEN rolname <> session_user THEN md5(rolpassword) END,
-  (SELECT string_agg(m.roleid::regrole::text, ',' ORDER BY m.roleid::regrole::text) FROM pg_auth_members m WHERE m.member = a.oid)))
+SELECT json_build_array(format('the role %I', rolname), concat_ws(' ', rolsuper, rolinherit, rolcreaterole, rolcreatedb,
+  rolcanlogin, rolreplication, rolbypassrls, rolconnlimit, rolvaliduntil,
+  CASE WHEN rolname <> session_user THEN md5(rolpassword) END,
+  (SELECT string_agg(m.roleid::regrole::text, ',' ORDER BY m.roleid::regrole::text)
+    FROM pg_auth_members m WHERE m.member = a.oid)))
 FROM pg_authid a WHERE rolname !~ '^pg_';
 """
 # Sessions of a run that was killed hold locks which a migration would wait for.
@@ -148,7 +150,13 @@ class Place:
     def __init__(self, settings: Mapping[str, Any], root: Path, image: str = "") -> None:
         """With an ``image`` the live database is asked by the programs in that, as PostgreSQL advises for another version."""
         self.container = f"{settings['name']}-db-1"
-        own = {"host": "127.0.0.1", "port": 5432, "sslmode": "disable", "name": settings.get("database"), "user": settings.get("user")}
+        own = {
+            "host": "127.0.0.1",
+            "port": 5432,
+            "sslmode": "disable",
+            "name": settings.get("database"),
+            "user": settings.get("user"),
+        }
         self.elsewhere = settings.get("elsewhere") or ({**own, "image": image} if image else {})
         self.network = ["--network", f"container:{self.container}"] if image else []
         # Those of a provider's database nobody but the provider may read.
@@ -167,7 +175,14 @@ class Place:
             "PGPASSWORD",
             *([f"PGDATABASE={database}"] if database else []),
         ]
-        head = ["docker", "run", "--rm", "--interactive", *self.network, *(word for option in options for word in ("--env", option))]
+        head = [
+            "docker",
+            "run",
+            "--rm",
+            "--interactive",
+            *self.network,
+            *(word for option in options for word in ("--env", option)),
+        ]
         return [*head, self.elsewhere["image"], program, *arguments]
 
 

@@ -18,13 +18,12 @@ BUILDX_NEEDED = (0, 10)
 GIGABYTE = 10**9
 
 
-def refusals(
-    host: Mapping[str, Any], settings: Mapping[str, Any], earlier: bool = False, upgrade: bool = False
-) -> list[str]:
+def refusals(host: Mapping[str, Any], settings: Mapping[str, Any], earlier: bool = False, upgrade: bool = False) -> list[str]:
     """Return why the stack cannot be deployed on the host, one message each; [] where it can.
 
     ``host`` is what the module stack_info returned; ``settings`` are the role's public variables. An ``earlier`` release has
-    run there with settings of its own, so that those of a new one do not count. An ``upgrade`` takes the data to the image's major.
+    run there with settings of its own, so that those of a new one do not count. An ``upgrade`` takes the data to the
+    image's major version.
     """
     if host["user"] != 0:
         return ["The deploy runs without the rights of root on the host; use `become: true`."]

@@ -69,7 +69,18 @@ from ansible_collections.drydock.stack.plugins.module_utils import arguments, du
 from ansible_collections.drydock.stack.plugins.module_utils.release import unknown_revisions
 from ansible_collections.drydock.stack.plugins.module_utils.state import last_good, other_slot, slot_for
 
-RECORDED = ("image", "caddy_image", "postgres_image", "revision", "dirty", "own_dockerfile", "sample", "probe", "migrations", "database")
+RECORDED = (
+    "image",
+    "caddy_image",
+    "postgres_image",
+    "revision",
+    "dirty",
+    "own_dockerfile",
+    "sample",
+    "probe",
+    "migrations",
+    "database",
+)
 
 
 def chosen(host, wanted, leaving=""):
@@ -168,8 +179,8 @@ def main():
         module.fail_json(msg=str(error))
     if volume and module.params["confirm"] != module.params["name"] and not module.check_mode:
         module.fail_json(
-            msg=f"The release {identity} is of another PostgreSQL than the data of now; with it the data is live again that is in "
-            f"{volume}, from before the upgrade, and what was written since is not in it. fastapi_upgrade_confirm is "
+            msg=f"The release {identity} is of another PostgreSQL than the data of now; with it the data is live again that is "
+            f"in {volume}, from before the upgrade, and what was written since is not in it. fastapi_upgrade_confirm is "
             f"{module.params['confirm'] or 'not set'}; where that is meant, name the stack: {module.params['name']}."
         )
     database = postgres.Database(module.params["name"], root, record["database"])

@@ -8,11 +8,11 @@ module: upgrade
 short_description: Take the data of a stack to another major version of PostgreSQL, or back
 version_added: "0.1.0"
 description:
-  - Says whether it can be done, or does it while nobody writes. The data is dumped by the programs of the new version, restored into
-    a new volume, analysed, and compared - rows, checksums, sequences, large objects, roles, extensions and revision.
+  - Says whether it can be done, or does it while nobody writes. The data is dumped by the programs of the new version, restored
+    into a new volume, analysed, and compared - rows, checksums, sequences, large objects, roles, extensions and revision.
   - For the way back, the volume of before takes the place of the one that is live.
-  - The old volume is not touched. Which one is live is said by one file of the stack's folder; the release of the plan is filled in
-    for it, and the database brought up by the step that follows.
+  - The old volume is not touched. Which one is live is said by one file of the stack's folder; the release of the plan is
+    filled in for it, and the database brought up by the step that follows.
 options:
   state:
     description: C(ready) only looks, and refuses what cannot work; C(done) does it.
@@ -93,11 +93,13 @@ def image_of(reference, may_pull):
     """Return the major version of an image's server and its extensions, None where it is not here and may not be pulled."""
     if not may_pull and not docker_cli.inspect("image", "inspect", reference):
         return None
-    first, *files = docker_cli.docker("run", "--rm", "--network", "none", "--entrypoint", "sh", reference, "-c", LOOK).splitlines()
+    first, *files = docker_cli.docker(
+        "run", "--rm", "--network", "none", "--entrypoint", "sh", reference, "-c", LOOK
+    ).splitlines()
     return int(first.split()[2].partition(".")[0]), {Path(file).stem for file in files}
 
 
-def refusals(found, image, settings, host, root, free):
+def refusals(found, image, settings, host, free):
     """Return why the data cannot be taken over, one message each."""
     told = []
     if found["others"]:
@@ -117,8 +119,8 @@ def refusals(found, image, settings, host, root, free):
     newest = (host["backups"].get("backups") or [{}])[0]
     if newest.get("checksum") != "sound":
         told.append(
-            f"The newest backup is {newest['name'] + ', which is not what was written' if newest else 'missing'}; make one with the "
-            "playbook backup first."
+            f"The newest backup is {newest['name'] + ', which is not what was written' if newest else 'missing'}; make one with "
+            "the playbook backup first."
         )
     # The dump, the new volume, and the WAL that making it takes.
     needed = found["size"] * 2.2 + 0.5 * dumps.GIGABYTE
@@ -136,7 +138,7 @@ def ready(module, name, root, settings, host):
         raise dumps.DataError("The database does not run, and cannot be dumped; bring it up with the image of before.")
     [answer] = postgres.query(postgres.Database(name, root), QUESTION)
     found, image = json.loads(answer), image_of(settings["image"], may_pull=not module.check_mode)
-    told = refusals(found, image, settings, host, root, min(host["disk"].values()))
+    told = refusals(found, image, settings, host, min(host["disk"].values()))
     if told:
         raise dumps.DataError("\n".join(told))
     notes = [] if image else [f"{settings['image']} is not on the host yet; which extensions it has is known then."]

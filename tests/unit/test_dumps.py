@@ -252,3 +252,23 @@ def test_a_failure_calls_the_operator(tmp_path):
     dumps.alert(settings, "the backup failed")
     assert (tmp_path / "said").read_text() == "the backup failed\nshop\n"
     dumps.alert(settings | {"alert": ["/nonexistent"]}, "x")
+
+
+def test_another_version_asks_the_live_database_with_its_own_programs(tmp_path):
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "database_password").write_text("s3cret")
+    place = dumps.Place({"name": "shop", "database": "d", "user": "u"}, tmp_path, "postgres:17")
+    command = place.program("pg_dump")
+    assert "container:shop-db-1" in command
+    assert command[-2:] == ["postgres:17", "pg_dump"]
+    assert "s3cret" not in " ".join(command)
+    assert place.tells_passwords
+    assert not dumps.Place({"name": "shop", "elsewhere": {"host": "h"}}, tmp_path).tells_passwords
+
+
+def test_a_dump_needs_the_version_that_made_it():
+    settings = {"database": "shop", "user": "shop", "image": "postgres:15-bookworm"}
+    manifest = {"database": "shop", "user": "shop", "server": 15}
+    dumps.belongs(settings, manifest, Path("x.dump"))
+    with pytest.raises(dumps.DataError, match="is of PostgreSQL 17"):
+        dumps.belongs(settings, {**manifest, "programs": 17}, Path("x.dump"))

@@ -131,3 +131,13 @@ def test_a_database_elsewhere(changed, said):
 def test_a_new_volume_takes_any_major():
     volume = {"name": "shop_postgres_data", "exists": False, "major": "", "database": "", "user": ""}
     assert refusals("volume", volume, fastapi_postgres_image="postgres:18-trixie") == []
+
+
+def test_data_of_an_earlier_version_is_taken_over_and_of_a_later_one_is_not():
+    (message,) = refusals("volume.major", "15")
+    assert "with the playbook upgrade_postgres" in message
+    host = {**GOOD, "volume": {**GOOD["volume"], "major": "15"}}
+    assert guards.refusals(host, SETTINGS, upgrade=True) == []
+    later = {**GOOD, "volume": {**GOOD["volume"], "major": "18"}}
+    (message,) = guards.refusals(later, SETTINGS, upgrade=True)
+    assert "upgrade_postgres" not in message

@@ -12,7 +12,15 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.drydock.stack.plugins.module_utils import docker_cli
 from ansible_collections.drydock.stack.plugins.module_utils.asking import ask
 from ansible_collections.drydock.stack.plugins.module_utils.release import PASSWORD_TOKEN, SLOT_TOKEN, fill, point_to
-from ansible_collections.drydock.stack.plugins.modules import put_back, record, release, restore, rollback_plan, stack_info
+from ansible_collections.drydock.stack.plugins.modules import (
+    put_back,
+    record,
+    release,
+    restore,
+    rollback_plan,
+    stack_info,
+    upgrade,
+)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -364,3 +372,52 @@ def test_two_live_slots_are_one_too_many(stack):
     (stack / "proxy" / "live" / "blue").touch()
     assert not stack_info.intact(stack, "shop")
     assert stack_info.live(stack)[-1] == "green"
+
+
+# --- upgrade ---
+
+
+@pytest.mark.parametrize(
+    ("found", "image", "checksum", "free", "said"),
+    [
+        ({}, (17, {"plpgsql"}), "sound", 10**12, []),
+        ({}, None, "sound", 10**12, []),
+        ({"others": ["other"]}, None, "sound", 10**12, ["databases other, which would stay behind"]),
+        ({"extensions": ["postgis"]}, (17, {"plpgsql"}), "sound", 10**12, ["extensions postgis, which postgres:17-trixie lacks"]),
+        ({}, (16, {"plpgsql"}), "sound", 10**12, ["what is in it is PostgreSQL 16"]),
+        ({}, None, "changed", 10**12, ["which is not what was written"]),
+        ({}, None, "sound", 10**8, ["2.7 GB are needed for a dump and a new volume, and the host has 0.1 GB free"]),
+    ],
+)
+def test_an_upgrade_is_refused_before_anything_is_touched(found, image, checksum, free, said):
+    answer = {"size": 10**9, "extensions": ["plpgsql"], "others": [], **found}
+    settings = {"image": "postgres:17-trixie", "database": "shop"}
+    host = {"backups": {"backups": [{"name": "x.dump", "checksum": checksum}]}}
+    told = upgrade.refusals(answer, image, settings, host, free)
+    assert len(told) == len(said)
+    assert all(part in message for part, message in zip(said, told, strict=True))
+
+
+def test_an_upgrade_needs_a_backup():
+    answer = {"size": 1, "extensions": [], "others": []}
+    (told,) = upgrade.refusals(answer, None, {"image": "postgres:17"}, {"backups": {}}, 10**12)
+    assert "The newest backup is missing" in told
+
+
+def test_an_earlier_major_version_needs_the_volume_of_before(monkeypatch):
+    host = {"volume": {"name": "v2", "major": "17"}, "other_volumes": ["v"]}
+    record = {"database": {}, "postgres_image": "postgres:15-bookworm"}
+    monkeypatch.setattr(rollback_plan.volumes, "labels", lambda volume: {"drydock.before": "v"} if volume == "v2" else {})
+    assert rollback_plan.other_data(host, "r1", record) == "v"
+    assert rollback_plan.other_data(host, "r1", {**record, "postgres_image": "postgres:17"}) == ""
+    with pytest.raises(ValueError, match="the volume of before, v, is gone"):
+        rollback_plan.other_data({**host, "other_volumes": []}, "r1", record)
+
+
+def test_backups_follow_the_image_of_the_release_that_serves(tmp_path):
+    record.follow(tmp_path, "postgres:15")
+    assert not (tmp_path / "backup.json").exists()
+    (tmp_path / "backup.json").write_text(json.dumps({"name": "shop", "image": "postgres:18", "mount": "/var/lib/postgresql"}))
+    record.follow(tmp_path, "postgres:15")
+    told = json.loads((tmp_path / "backup.json").read_text())
+    assert told == {"name": "shop", "image": "postgres:15", "mount": "/var/lib/postgresql/data"}

@@ -142,3 +142,26 @@ def test_nothing_to_do_is_nothing_to_say():
 )
 def test_the_last_good_release_served_last_and_was_not_rolled_back_from(records, wanted):
     assert state.last_good(records, "now") == wanted
+
+
+def test_a_change_of_the_volume_says_what_becomes_of_the_data():
+    host = {
+        **HOST,
+        "maintenance": "",
+        "volume": {"name": "v", "exists": True, "major": "15"},
+        "backups": {"backups": [{"seconds": 7.0}], "proof": {"seconds_restore": 9.5}},
+    }
+    plan = {**PLAN, "upgrade": True, "volume": "", "postgres_image": "postgres:17"}
+    told = state.steps(host, plan, {}, has_image=True, pending="none")
+    assert told[-3:] == [
+        "front door: closed for maintenance meanwhile: 503 for everybody, for as long as a dump and a restore take "
+        "(the last dump took 7 s, the last restore of one 9.5 s)",
+        "data: from PostgreSQL 15 into a new volume, by postgres:17, and compared",
+        "volume v: stays as it is, for the way back",
+    ]
+    back = state.steps({**host, "maintenance": "then"}, {**PLAN, "upgrade": False, "volume": "w"}, {}, True, "none")
+    assert back[-3:] == [
+        "front door: closed meanwhile, as it is",
+        "volume w: live again, as it was before the upgrade; what was written since is not in it",
+        "volume v: stays, with the data of PostgreSQL 15",
+    ]

@@ -74,11 +74,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep the tests of a file together, as they may share a server, but those of the scenarios, which have one each."""
+    """Keep the tests of a server together: those of a file, or of the folder data, and not those of the scenarios."""
     from xdist.scheduler import LoadFileScheduling
 
     class ByServer(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
+            if nodeid.startswith("tests/data/"):
+                return "tests/data"
             return nodeid if "::test_scenario[" in nodeid else super()._split_scope(nodeid)
 
     return ByServer(config, log)

@@ -45,7 +45,7 @@ def migration(body: str, number: int = 2) -> str:
 def test_ten_updates_under_load_fail_no_request(server, load, figure):
     """Ten updates under load: no request fails, database and front door keep their containers."""
     before = server.state()["containers"]
-    clients = load(connections=6, pause=0.05)
+    clients = load(connections=6, pause=0.1)
     for _ in range(UPDATES):
         server.deploy()
     told = clients.stop()
@@ -246,7 +246,7 @@ def test_killed_at_any_moment_the_next_run_converges(server, load, figure):
     update = time.monotonic() - began
     chosen = random.Random(20)  # noqa: S311 (the same parts of an update in each run)
     moments = [update * chosen.uniform(0.05, 1) for _ in range(KILLS)]
-    clients = load(connections=3, pause=0.05)
+    clients = load(connections=3, pause=0.1)
     taken_over = 0
     for moment in sorted(moments):
         run = server.start(lab_edition=server.next_edition())

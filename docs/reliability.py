@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import datetime
 import json
+import os
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -15,11 +18,16 @@ HEAD = """# Reliability
 
 What goes wrong in a deploy, provoked on a real server by the tests in `tests/faults`, and what comes of it. Where clients are
 named, they send GET and POST down connections that stay open, without a retry. `make faults` runs these tests and writes this
-page; `make test` runs them too.
+page; `make test` runs them too. The figures are those of {date}, on {cores} cores that other tests shared.
 
 | fault, and what comes of it | test | last figure |
 | --- | --- | --- |
 """
+
+
+def head() -> str:
+    date = datetime.date.fromtimestamp(FIGURES.stat().st_mtime if FIGURES.exists() else time.time())
+    return HEAD.format(date=date.isoformat(), cores=os.cpu_count())
 
 
 def rows() -> list[str]:
@@ -35,5 +43,5 @@ def rows() -> list[str]:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(HEAD + "\n".join(rows()) + "\n")
+    PAGE.write_text(head() + "\n".join(rows()) + "\n")
     sys.stdout.write(f"{PAGE.relative_to(ROOT)} has {len(rows())} faults.\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -313,16 +314,36 @@ def load(server: Server) -> Iterator[Callable[..., Load]]:
         server.sh("touch /root/stop", check=False)
 
 
-@pytest.fixture
-def figure(request: pytest.FixtureRequest, say: Callable[[str], None]) -> Callable[[str], None]:
-    """Keep a figure of a test for docs/reliability.md, and show it."""
+def keep(name: str, text: str) -> None:
+    """Keep a figure of a test for docs/reliability.md."""
+    file = ROOT / ".cache" / "faults" / "figures.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # The files of these tests may run at the same time.
+    with file.open("a+") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        held.seek(0)
+        known = json.loads(held.read() or "{}")
+        held.truncate(0)
+        held.write(json.dumps({**known, name: text}, indent=2))
 
-    def keep(text: str) -> None:
-        file = ROOT / ".cache" / "faults" / "figures.json"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        known = json.loads(file.read_text()) if file.exists() else {}
-        known[request.node.name] = text
-        file.write_text(json.dumps(known, indent=2))
+
+@pytest.fixture(autouse=True)
+def figures(request: pytest.FixtureRequest) -> Iterator[list[str]]:
+    """Keep what a test that held has to say, and how long it took."""
+    said: list[str] = []
+    start = time.monotonic()
+    yield said
+    report = getattr(request.node, "report_call", None)
+    if report and report.passed:
+        keep(request.node.name, "; ".join([*said, f"{time.monotonic() - start:.0f} s"]))
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest, figures: list[str], say: Callable[[str], None]) -> Callable[[str], None]:
+    """Show a figure of a test, and have it kept."""
+
+    def shown(text: str) -> None:
+        figures.append(text)
         say(f"{request.node.name}: {text} ")
 
-    return keep
+    return shown

@@ -13,7 +13,7 @@ OWN = Path(__file__).parents[2] / "roles" / "fastapi" / "files" / "maintenance.h
 class ActionModule(ActionBase):
     """Read the page on the controller, and close or open the front door; documented in plugins/modules/maintenance.py."""
 
-    _VALID_ARGS = frozenset({"name", "root", "enabled", "page", "retry_after"})
+    _VALID_ARGS = frozenset({"name", "root", "enabled", "page", "retry_after", "meanwhile"})
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)

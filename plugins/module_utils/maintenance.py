@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import time
@@ -47,14 +48,22 @@ def since(root: Path) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began))
 
 
+def left_closed(root: Path) -> bool:
+    """Tell whether a run has closed the front door for as long as it takes; where none is at work, one that was cut off."""
+    return flag(root).is_file() and flag(root).stat().st_size > 0
+
+
 def page(root: Path) -> bytes:
     """Return the page that is shown, b"" where there is none."""
     file = root / "proxy" / "maintenance" / "index.html"
     return file.read_bytes() if file.is_file() else b""
 
 
-def lacking(root: Path, wanted: bytes, retry_after: int) -> list[str]:
-    """Return what has to be put right for the front door to be closed with the page; raises ValueError for a useless secret."""
+def lacking(root: Path, wanted: bytes, retry_after: int, meanwhile: bool = False) -> list[str]:
+    """Return what has to be put right for the front door to be closed with the page; raises ValueError for a useless secret.
+
+    ``meanwhile`` is for a run that opens it again itself.
+    """
     found = secret(root)
     if found and not SECRET.fullmatch(found):
         raise ValueError(
@@ -64,12 +73,15 @@ def lacking(root: Path, wanted: bytes, retry_after: int) -> list[str]:
         *(["page"] if page(root) != wanted else []),
         *(["retry_after"] if _names(root / "proxy" / "maintenance" / "retry_after") != [str(retry_after)] else []),
         *(["bypass"] if not found or _names(root / "proxy" / "bypass") != [found] else []),
-        *(["closed"] if not flag(root).exists() else []),
+        *(["closed"] if not flag(root).exists() or (left_closed(root) and not meanwhile) else []),
     ]
 
 
-def close(root: Path, wanted: bytes, retry_after: int) -> None:
-    """Close the front door with the page, and ``retry_after`` seconds; requests in flight are not touched."""
+def close(root: Path, wanted: bytes, retry_after: int, meanwhile: bool = False) -> None:
+    """Close the front door with the page, and ``retry_after`` seconds; requests in flight are not touched.
+
+    ``meanwhile`` is for a run that opens it again itself: the flag says so, for the next run, should this one be cut off.
+    """
     make_folders(root)
     if not secret(root):
         write_durably(secret_file(root), secrets.token_urlsafe(32).encode(), 0o400)
@@ -79,8 +91,9 @@ def close(root: Path, wanted: bytes, retry_after: int) -> None:
     _leave(root / "proxy" / "bypass", secret(root))
     # The last one: who comes then finds all the rest. One that is there keeps its time.
     if not flag(root).exists():
-        flag(root).touch(mode=0o644)
-        sync_folder(flag(root).parent)
+        write_durably(flag(root), b"by a run\n" if meanwhile else b"", 0o644)
+    elif left_closed(root) and not meanwhile:
+        os.truncate(flag(root), 0)
 
 
 def open_up(root: Path) -> None:

@@ -60,6 +60,8 @@ def runs_as_expected(host: Mapping[str, Any], slot: str, identity: str) -> bool:
         and host["password"] not in ("missing", "other")
         and host["answer"] in ({"status": 200, "slot": slot}, {"status": 200, "slot": ""})
         and not host["lock"]
+        and not host["left_closed"]
+        and not host["restoring"]
         and all(service["status"] == "running" for service in services.values())
         and all(service["health"] in ("healthy", "") for service in services.values())
         and all(services[name]["hash"] == wanted for name, wanted in expected.items())
@@ -96,8 +98,12 @@ def steps(
         lines.append(f"files of the release {host['current']}: put right what was changed by hand")
     if host["live"] != plan["slot"]:
         lines.append(f"front door: from {host['live'] or 'nothing'} to {plan['slot']}")
+    if host["left_closed"]:
+        lines.append("front door: open, which a change that was cut off has left closed")
     lines += [f"{name}: stop and remove" for name in sorted(services) if name.startswith("app-") and name != own]
     lines += [f"{name}: remove, left over from an interrupted change" for name in host["orphans"]]
+    if host["restoring"] not in ("", host["volume"]["name"]):
+        lines.append(f"volume {host['restoring']}: remove, left over from a restore or an upgrade that was cut off")
     if plan["database"]:
         return [*lines, f"database on {plan['database']['host']}: untouched but by the migrations"]
     return [*lines, *_data(host, plan)]
@@ -108,7 +114,8 @@ def _data(host: Mapping[str, Any], plan: Mapping[str, Any]) -> list[str]:
     volume = host["volume"]["name"]
     if not plan.get("upgrade") and not plan.get("volume"):
         return [f"volume {volume}: {'untouched' if host['volume']['exists'] else 'create'}"]
-    door = "closed meanwhile, as it is" if host["maintenance"] else "closed for maintenance meanwhile: 503 for everybody"
+    as_it_is = host["maintenance"] and not host["left_closed"]
+    door = "closed meanwhile, as it is" if as_it_is else "closed for maintenance meanwhile: 503 for everybody"
     if plan.get("volume"):
         return [
             f"front door: {door}",

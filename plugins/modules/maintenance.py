@@ -33,6 +33,10 @@ options:
     description: Seconds after which clients are told to come back.
     type: int
     default: 300
+  meanwhile:
+    description: Whether the run that closes it opens it again itself; the next one does, should this one be cut off.
+    type: bool
+    default: false
   content:
     description: What is in the page; set by the controller's part of this module.
     type: str
@@ -97,14 +101,15 @@ def closed(probe, page):
 
 def shut(module, root, probe):
     """Close the front door and return what has changed, and the answer; raises ValueError with what the operator is to do."""
-    page, retry_after = module.params["content"].encode(), module.params["retry_after"]
+    page, retry_after, meanwhile = (module.params[key] for key in ("content", "retry_after", "meanwhile"))
+    page = page.encode()
     if not (root / "current").exists():
         raise ValueError(f"No release of {module.params['name']} serves in {root}, so that there is no front door; deploy one.")
-    changes = maintenance.lacking(root, page, retry_after)
+    changes = maintenance.lacking(root, page, retry_after, meanwhile)
     if module.check_mode:
         return changes, 0
     if changes:
-        maintenance.close(root, page, retry_after)
+        maintenance.close(root, page, retry_after, meanwhile)
     status, is_closed = closed(probe, page) if probe else (0, True)
     if not is_closed:
         if "closed" in changes:
@@ -124,6 +129,7 @@ def main():
             "enabled": {"type": "bool", "default": True},
             "page": {"type": "str", "default": ""},
             "retry_after": {"type": "int", "default": 300},
+            "meanwhile": {"type": "bool", "default": False},
             "content": {"type": "str", "default": ""},
         },
         supports_check_mode=True,

@@ -82,6 +82,10 @@ maintenance:
   description: When the front door was closed for maintenance, in UTC, or "".
   returned: always
   type: str
+left_closed:
+  description: Whether a run closed it, which opens it again; where none is at work, one that was cut off.
+  returned: always
+  type: bool
 current:
   description: Id of the release that C(current) points to, or "".
   returned: always
@@ -456,6 +460,7 @@ def read(parameters):
         intact=intact(root, name),
         lock=lock.read(root),
         maintenance=maintenance.since(root),
+        left_closed=maintenance.left_closed(root),
         last_run=lock.read(root, lock.LAST_RUN),
         password=password(root, parameters["database_password"]),
         restoring=dumps.read_json(root / RESTORING).get("volume", ""),

@@ -15,16 +15,18 @@ description:
     filled in for it, and the database brought up by the step that follows.
 options:
   state:
-    description: C(ready) only looks, and refuses what cannot work; C(done) does it.
+    description: >-
+      C(ready) only looks, and refuses what cannot work; C(done) does it; C(forgotten) removes what is left of one, or of a
+      restore, that was cut off.
     type: str
-    choices: [ready, done]
+    choices: [ready, done, forgotten]
     required: true
   drain_timeout:
     description: Seconds that the application may take to finish its requests.
     type: float
     default: 30
   token:
-    description: Token of the lock that the run holds; for C(done).
+    description: Token of the lock that the run holds; for C(done) and C(forgotten).
     type: str
     default: ""
   settings:
@@ -195,7 +197,7 @@ def main():
             **arguments.STACK,
             **arguments.PLAN,
             **arguments.HOST,
-            "state": {"type": "str", "choices": ["ready", "done"], "required": True},
+            "state": {"type": "str", "choices": ["ready", "done", "forgotten"], "required": True},
             "drain_timeout": {"type": "float", "default": 30},
             "token": {"type": "str", "default": "", "no_log": False},
             "settings": {"type": "dict"},
@@ -207,7 +209,12 @@ def main():
     try:
         if module.params["state"] == "ready":
             told["notes"] = ready(module, name, root, settings, module.params["host"])
-        elif not module.check_mode:
+        elif module.check_mode:
+            pass
+        elif module.params["state"] == "forgotten":
+            lock.check(root, module.params["token"])
+            forget(name, root)
+        else:
             told["dump"], told["volume"] = done(module, name, root, settings, plan)
     except lock.LockLostError as error:
         module.fail_json(msg=str(error))
@@ -215,7 +222,7 @@ def main():
         module.fail_json(msg=f"The data of {name} is not taken over. {error}")
     except OSError as error:
         module.fail_json(msg=f"The data of {name} is not taken over. {error.filename or root}: {error.strerror or error}")
-    module.exit_json(changed=module.params["state"] == "done", seconds=round(time.monotonic() - began, 1), **told)
+    module.exit_json(changed=module.params["state"] != "ready", seconds=round(time.monotonic() - began, 1), **told)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 
 import pytest
 
@@ -69,10 +71,38 @@ def test_an_upgrade_that_fails(old):
         old.sql("DROP VIEW IF EXISTS gone")
 
 
-def test_an_upgrade_and_the_way_back(old, figure):
-    """To the newer version, equal by checksums, and back to the volume of before, once that is confirmed."""
+def cut_off(server, until):
+    """Start an upgrade, and kill it once a command succeeds on the server; return what it had said."""
+    process = server.start("upgrade_postgres", fastapi_upgrade_confirm="fault")
+    server.sh(f"until {until}; do sleep 0.1; done", timeout=150)
+    os.killpg(process.pid, signal.SIGKILL)
+    said = " ".join(process.communicate()[0].split())
+    # The module, and what it has Compose do, end as with the machine.
+    server.sh("for p in $(pgrep -f 'AnsiballZ_|/docker-compose|docker .*compose'); do kill -9 $p; done", check=False)
+    return said
+
+
+def test_an_upgrade_that_is_cut_off(old):
+    """Killed while the data is taken over: a deploy as before serves as before, with the door open and nothing left over."""
     before = sums(old)
-    said = old.works("upgrade_postgres", fastapi_upgrade_confirm="fault")
+    volumes = old.sh("docker volume ls --quiet | sort")
+    cut_off(old, until="docker exec fault-restore psql -U fault -d fault -c 'SELECT 1 FROM things LIMIT 1' >/dev/null 2>&1")
+    assert old.sh("cat /opt/fault/proxy/live/maintenance") == "by a run"
+    old.works("deploy", fastapi_postgres_image=OLD)
+    old.wait_until_serving()
+    assert version(old) == "15"
+    assert sums(old) == before
+    assert old.sh("ls /opt/fault/proxy/live") in ("blue", "green")
+    assert old.sh("docker volume ls --quiet | sort") == volumes
+    old.is_clean()
+
+
+def test_an_upgrade_and_the_way_back(old, figure):
+    """To the newer version, though killed after the switch, equal by checksums; back to the volume of before, once confirmed."""
+    before = sums(old)
+    said = cut_off(old, until="docker inspect --format '{{.Config.Image}}' fault-db-1 2>/dev/null | grep -q 17-trixie")
+    old.fails("deploy", "holds data of PostgreSQL 17", fastapi_postgres_image=OLD)
+    old.works("upgrade_postgres", fastapi_upgrade_confirm="fault")
     old.wait_until_serving()
     assert version(old) == "17"
     assert sums(old) == before

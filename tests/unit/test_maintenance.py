@@ -104,6 +104,20 @@ def test_opening_leaves_page_and_secret(root):
     assert maintenance.lacking(root, PAGE, 300) == ["closed"]
 
 
+def test_a_run_that_is_cut_off_is_told_from_an_operator(root):
+    maintenance.close(root, PAGE, 300, meanwhile=True)
+    assert maintenance.left_closed(root)
+    assert maintenance.lacking(root, PAGE, 300, meanwhile=True) == []
+    # An operator who closes it then means it.
+    assert maintenance.lacking(root, PAGE, 300) == ["closed"]
+    maintenance.close(root, PAGE, 300)
+    assert not maintenance.left_closed(root)
+    maintenance.close(root, PAGE, 300, meanwhile=True)
+    assert not maintenance.left_closed(root)
+    maintenance.open_up(root)
+    assert not maintenance.left_closed(root)
+
+
 class Door(http.server.BaseHTTPRequestHandler):
     """Closed to all who do not send the secret."""
 

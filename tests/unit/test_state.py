@@ -10,6 +10,8 @@ HOST = {
     "lock": {},
     "orphans": [],
     "intact": True,
+    "left_closed": False,
+    "restoring": "",
     "password": "kept",
     "answer": {"status": 200, "slot": "blue"},
     "releases": {"old": {"number": 1, "slot": "blue", "hash": "y"}},
@@ -64,6 +66,8 @@ def test_what_runs_is_what_is_expected():
         {**HOST, "password": "other"},
         {**HOST, "orphans": ["0123456789ab_shop-db-1"]},
         {**HOST, "intact": False},
+        {**HOST, "left_closed": True},
+        {**HOST, "restoring": "shop_postgres_data_2"},
         {**HOST, "answer": {"status": 502, "slot": "blue"}},
         {**HOST, "answer": {"status": 200, "slot": "green"}},
         {**HOST, "password": "missing"},
@@ -98,6 +102,15 @@ def test_a_database_elsewhere_is_no_service():
     told = state.steps(HOST, plan, {"proxy": "p"}, has_image=True, pending="none")
     assert not any(line.startswith(("db:", "volume")) for line in told)
     assert told[-1] == "database on db.example.com: untouched but by the migrations"
+
+
+def test_what_a_change_of_the_data_left_behind_is_put_right():
+    told = state.steps(
+        {**HOST, "left_closed": True, "restoring": "shop_postgres_data_2"}, PLAN, {}, has_image=True, pending="none"
+    )
+    assert "front door: open, which a change that was cut off has left closed" in told
+    assert "volume shop_postgres_data_2: remove, left over from a restore or an upgrade that was cut off" in told
+    assert told[-1] == "volume shop_postgres_data: untouched"
 
 
 def test_an_image_may_come_from_another_host():

@@ -50,6 +50,7 @@ class ActionModule(ActionBase):
             "sample": is_sample(plan.settings["fastapi_source"]),
             "remote": plan.source.remote,
             "migrate": plan.migrate(),
+            "migrate_command": plan.migrate(),
             "database": external_database(plan.settings),
             "migrations": plan.source.migrations,
             "running": service.get("release") == identity and service.get("status") == "running",

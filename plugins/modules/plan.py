@@ -113,6 +113,11 @@ migrate:
   returned: always
   type: list
   elements: str
+migrate_command:
+  description: The same, to be recorded, so that data which is restored later is migrated by it.
+  returned: always
+  type: list
+  elements: str
 migrations:
   description: Hash of the migrations of Alembic that the source holds, or "".
   returned: always

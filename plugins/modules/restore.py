@@ -119,6 +119,12 @@ def revision_refusal(root, manifest):
     )
 
 
+def migration(record):
+    """Return the command that migrates the database of a release; those of an earlier version did not record it."""
+    command = record.get("migrate_command", "")
+    return command if isinstance(command, list) else postgres.ALEMBIC if record.get("migrations") else []
+
+
 class Swap:
     """Has a stack that runs use another volume."""
 
@@ -137,12 +143,15 @@ class Swap:
         compose(self.folder, "up", "--detach", "--no-deps", "--wait", "db")
 
     def migrate(self):
-        """Bring data of before to the release's migrations."""
-        if self.record.get("migrations") and postgres.revision(postgres.Database(self.name, self.root)) != self.record.get(
+        """Bring data of before to the release's migrations, by the command that the release was deployed with."""
+        command = migration(self.record)
+        if command == postgres.ALEMBIC and postgres.revision(postgres.Database(self.name, self.root)) == self.record.get(
             "database_revision"
         ):
+            return
+        if command:
             one_off = ["run", "--rm", "--no-deps", "--no-TTY", "--name", f"{self.name}-migrate", self.app]
-            compose(self.folder, *one_off, *postgres.ALEMBIC)
+            compose(self.folder, *one_off, *command)
 
     def serve(self):
         """Start the application, and ask it as a client would; raises DataError."""

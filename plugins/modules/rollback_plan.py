@@ -79,6 +79,7 @@ RECORDED = (
     "sample",
     "probe",
     "migrations",
+    "migrate_command",
     "database",
 )
 

@@ -374,6 +374,15 @@ def test_two_live_slots_are_one_too_many(stack):
     assert stack_info.live(stack)[-1] == "green"
 
 
+def test_restored_data_is_migrated_as_the_release_was():
+    assert restore.migration({"migrate_command": ["python", "migrate.py"], "migrations": ""}) == ["python", "migrate.py"]
+    assert restore.migration({"migrate_command": [], "migrations": "abc"}) == []
+    # Of a version that did not record it, and of a rollback to such a one.
+    assert restore.migration({"migrations": "abc"}) == restore.migration({"migrate_command": "", "migrations": "abc"})
+    assert restore.migration({"migrations": "abc"}) == ["alembic", "upgrade", "head"]
+    assert restore.migration({}) == []
+
+
 # --- upgrade ---
 
 

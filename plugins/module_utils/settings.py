@@ -306,6 +306,11 @@ def _short(value: str) -> str | None:
 def _source(value: str) -> str | None:
     if is_git_url(value) and not GIT_URL_TAKEN.fullmatch(value):
         return "use a folder, or a git URL that begins with https://, ssh://, file:// or user@host:."
+    if PASSWORD_IN_URL.search(value):
+        return (
+            "take the password out of the URL, as process lists and output would show it; git finds it by itself in ~/.netrc of "
+            "the controller, or by a credential helper."
+        )
     return None if is_git_url(value) else _path(value)
 
 

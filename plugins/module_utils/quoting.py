@@ -14,6 +14,8 @@ from urllib.parse import quote
 
 # The escapes that Compose undoes between double quotes; everything else stands for itself there.
 ENV_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "$": "\\$", "\n": "\\n", "\r": "\\r"})
+ENV_ESCAPED = re.compile(r"\\(.)")
+ENV_LINE_BREAKS = {"n": "\n", "r": "\r"}
 
 # JSON leaves these as they are, YAML folds them as line breaks or refuses them.
 YAML_UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
@@ -64,6 +66,11 @@ def env_quote(value: str) -> str:
     Source: the dotenv parser of compose-go, measured against Compose 2.26.
     """
     return f'"{_text(value, "The value").translate(ENV_ESCAPES)}"'
+
+
+def env_unquote(quoted: str) -> str:
+    """Return the value that `env_quote` made this of."""
+    return ENV_ESCAPED.sub(lambda match: ENV_LINE_BREAKS.get(match[1], match[1]), quoted[1:-1])
 
 
 def _json_text(value: Any, what: str) -> str:

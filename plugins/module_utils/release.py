@@ -125,14 +125,6 @@ def fill_password(env: str, password: str) -> str:
     return env.replace(PASSWORD_IN_URL_TOKEN, quote(password, safe="")).replace(PASSWORD_TOKEN, env_quote(password)[1:-1])
 
 
-def without_password(root: Path, text: str) -> str:
-    """Return the text with the database's password hidden, as it is and as it stands in a URL."""
-    for found in filter(Path.is_file, password_files(root)):
-        for secret in {found.read_text(), quote(found.read_text(), safe="")} - {""}:
-            text = text.replace(secret, "***")
-    return text
-
-
 def first_volume(name: str) -> str:
     """Return the name of the volume that a new stack has its data in."""
     return f"{name}_postgres_data"

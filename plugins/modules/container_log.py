@@ -8,7 +8,7 @@ module: container_log
 short_description: Read the end of the log of a service of a stack
 version_added: "0.1.0"
 description:
-  - Reads what a service has written last to both of its outputs, in the order in which it was written. The database's password is
+  - Reads what a service has written last to both of its outputs, in the order in which it was written. The stack's secrets are
     hidden in it.
 options:
   service:
@@ -51,8 +51,8 @@ log:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import arguments, containers, docker_cli
-from ansible_collections.drydock.stack.plugins.module_utils.release import live, without_password
+from ansible_collections.drydock.stack.plugins.module_utils import arguments, containers, docker_cli, hiding
+from ansible_collections.drydock.stack.plugins.module_utils.release import live
 
 
 def ordered(outputs, count):
@@ -78,7 +78,7 @@ def main():
     code, output, errors = docker_cli.run("logs", "--timestamps", "--tail", str(module.params["lines"]), container)
     if code:
         module.fail_json(msg=f"The log of {container} cannot be read: {errors.strip()[-500:]}")
-    log = [without_password(root, line) for line in ordered((output, errors), module.params["lines"])]
+    log = [*map(hiding.hider(root), ordered((output, errors), module.params["lines"]))]
     module.exit_json(changed=False, container=container, log=log)
 
 

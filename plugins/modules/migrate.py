@@ -61,7 +61,7 @@ dump:
   returned: always
   type: str
 output:
-  description: What the command said, its last lines.
+  description: What the command said, its last lines, with the secrets of the stack hidden.
   returned: always
   type: list
   elements: str
@@ -71,8 +71,7 @@ import subprocess
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import arguments, docker_cli, dumps, engine, lock, postgres
-from ansible_collections.drydock.stack.plugins.module_utils.release import without_password
+from ansible_collections.drydock.stack.plugins.module_utils import arguments, docker_cli, dumps, engine, hiding, lock, postgres
 
 LINES = 40
 
@@ -139,7 +138,7 @@ def main():
         module.fail_json(msg=str(error), **told)
     except (postgres.DatabaseError, dumps.DataError) as error:
         module.fail_json(msg=f"The database could not be made ready to be migrated: {error}", **told)
-    told["output"] = without_password(root, said).splitlines()[-LINES:]
+    told["output"] = hiding.hider(root)(said).splitlines()[-LINES:]
     told["after"] = postgres.revision(database)
     if code != 0:
         how = f"ended with {code}" if code is not None else f"took more than {module.params['timeout']:g} s"

@@ -8,9 +8,10 @@ module: put_back
 short_description: Put a stack back to what it was before a change that failed
 version_added: "0.1.0"
 description:
-  - Gathers the evidence first - the log of the new slot and what its health check said. Then has the front door send requests
-    to the slot that was live, brings the front door and the database back to the settings of the current release where they
-    were changed, and removes the new slot, and the release and its image unless they have served before.
+  - Gathers the evidence first - the log of the new slot and what its health check said, with the secrets of the stack hidden.
+    Then has the front door send requests to the slot that was live, brings the front door and the database back to the settings
+    of the current release where they were changed, and removes the new slot, and the release and its image unless they have
+    served before.
   - Goes on where one of these fails, and says so. Where no release served before, no container is left. Data is never
     touched.
 extends_documentation_fragment:
@@ -58,7 +59,7 @@ import shutil
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import arguments, containers, docker_cli, lock, postgres
+from ansible_collections.drydock.stack.plugins.module_utils import arguments, containers, docker_cli, hiding, lock, postgres
 from ansible_collections.drydock.stack.plugins.module_utils import release as releases
 
 # Seconds for the requests of a slot that was live for a moment.
@@ -189,10 +190,10 @@ def main():
     if module.check_mode:
         module.exit_json(changed=True, **told)
     try:
-        found = containers.evidence(containers.name_of(name, f"app-{plan['slot']}"))
+        found, hide = containers.evidence(containers.name_of(name, f"app-{plan['slot']}")), hiding.hider(root)
         told["evidence"] = {
             "state": found["state"],
-            **{part: [releases.without_password(root, line) for line in found[part]] for part in ("log", "health")},
+            **{part: [hide(line) for line in found[part]] for part in ("log", "health")},
         }
         told["database_revision"] = postgres.revision(postgres.Database(name, root, plan["database"]))
         lock.check(root, module.params["token"])

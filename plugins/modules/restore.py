@@ -77,7 +77,15 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import arguments, containers, docker_cli, dumps, lock, postgres
+from ansible_collections.drydock.stack.plugins.module_utils import (
+    arguments,
+    containers,
+    docker_cli,
+    dumps,
+    hiding,
+    lock,
+    postgres,
+)
 from ansible_collections.drydock.stack.plugins.module_utils import release as releases
 from ansible_collections.drydock.stack.plugins.module_utils.asking import Probe
 from ansible_collections.drydock.stack.plugins.module_utils.volumes import BEFORE, fill, forget, labels, new_volume
@@ -224,7 +232,8 @@ def main():
             if manifest:
                 dumps.change_state(root, proof={"name": dump.name, "at": at, "ok": True, "message": ""}, proven=at)
     except (dumps.DataError, docker_cli.EngineError, lock.LockLostError) as error:
-        module.fail_json(msg=f"Nothing was restored. {error}")
+        # Among it may be what a migration, or the application, said.
+        module.fail_json(msg=f"Nothing was restored. {hiding.hider(root)(str(error))}")
     except OSError as error:
         module.fail_json(
             msg=f"Nothing was restored. {error.filename or root} cannot be read or written: {error.strerror or error}"

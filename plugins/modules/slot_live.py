@@ -57,7 +57,7 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import arguments, containers, docker_cli, lock
+from ansible_collections.drydock.stack.plugins.module_utils import arguments, containers, docker_cli, hiding, lock
 from ansible_collections.drydock.stack.plugins.module_utils.asking import Probe
 from ansible_collections.drydock.stack.plugins.module_utils.release import flip
 
@@ -101,7 +101,7 @@ def main():
     except (lock.LockLostError, docker_cli.EngineError, OSError) as error:
         module.fail_json(msg=str(error))
     if why:
-        module.fail_json(msg=why)
+        module.fail_json(msg=hiding.hider(Path(options["root"]))(why))
     module.exit_json(changed=changed)
 
 

@@ -82,7 +82,7 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import arguments, containers, docker_cli, lock
+from ansible_collections.drydock.stack.plugins.module_utils import arguments, containers, docker_cli, hiding, lock
 from ansible_collections.drydock.stack.plugins.module_utils.asking import ask
 
 PAUSE = 0.1
@@ -167,14 +167,15 @@ def main():
             if told["status"] != 200 and left() < 0:
                 module.fail_json(
                     msg=f"The container {container} is healthy and answers {told['status'] or 'not at all'} instead of 200 to "
-                    f"{options['path']} through the network: {said}",
+                    f"{options['path']} through the network: {hiding.hider(Path(options['root']))(said)}",
                     **told,
                 )
             time.sleep(PAUSE_OF_REQUESTS if told["status"] != 200 else 0)
         if options["smoke"]:
             code, output, errors = docker_cli.run("exec", container, *options["smoke"])
             if code:
-                said = "\n".join(f"{output}\n{errors}".strip().splitlines()[-SMOKE_LINES:])
+                said = hiding.hider(Path(options["root"]))(f"{output}\n{errors}".strip())
+                said = "\n".join(said.splitlines()[-SMOKE_LINES:])
                 module.fail_json(msg=f"fastapi_smoke_command ended with {code}:\n{said}", **told)
     except lock.LockLostError as error:
         module.fail_json(msg=str(error), **told)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible_collections.drydock.stack.plugins.module_utils import hiding
 
 MAIN = "from fastapi import FastAPI\n\napp = FastAPI()\n"
 PYPROJECT = '[project]\nname = "shop"\nversion = "1"\ndependencies = ["fastapi", "uvicorn[standard]"]\n'
@@ -144,6 +145,11 @@ def test_a_database_elsewhere_is_named_to_the_application_and_no_service(render)
     assert 'DB_HOST="db.example.com"' in env
     assert 'DATABASE_URL="postgresql://app:s3cret@db.example.com:6432/app"' in env
     assert 'PGSSLMODE="require"' in env
+
+
+def test_what_is_hidden_in_output_is_what_the_user_gave(render):
+    given = {"A": "a\u2028b", "B": "=\\n\n", "C": ""}
+    assert list(hiding.values((render(fastapi_env=given) / ".env").read_text())) == list(given.values())
 
 
 def test_what_is_secret_is_denied_last(render):

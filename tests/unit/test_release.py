@@ -5,7 +5,7 @@ import stat
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from ansible_collections.drydock.stack.plugins.module_utils import release
+from ansible_collections.drydock.stack.plugins.module_utils import hiding, release
 from ansible_collections.drydock.stack.plugins.module_utils.quoting import database_url, env_quote
 
 SETTINGS = {"host": "db", "port": "5432", "name": "shop", "user": "shop"}
@@ -52,7 +52,7 @@ def test_a_password_that_replaces_another_is_kept_once_a_release_works_with_it(r
     release.keep_password(root, "old")
     assert release.keep_password(root, "new", replaces=True) == release.password(root) == "new"
     assert (root / "secrets" / "database_password").read_text() == "old"
-    assert release.without_password(root, "old new") == "*** ***"
+    assert hiding.hider(root)("old new") == "*** ***"
     release.confirm_password(root)
     assert release.keep_password(root, None, replaces=True) == "new"
 

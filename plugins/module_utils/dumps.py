@@ -50,7 +50,9 @@ START_TIMEOUT = 180
 FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 # The role and the database that the container was made with.
 AS_OWNER = 'PGUSER="$POSTGRES_USER" PGDATABASE="${PGDATABASE:-$POSTGRES_DB}" exec "$0" "$@"'
-INITDB_ARGUMENTS = "--data-checksums --auth-host=scram-sha-256"
+# For whoever makes a database. Text is in the order of its code points, which no update of an image's libraries changes: another
+# order would put the indexes of before out of order. From 17 on PostgreSQL does so by itself.
+INITDB = "--data-checksums --encoding=UTF8 --auth-host=scram-sha-256 --locale=C.UTF-8"
 
 # Tables whose rows a dump holds: those of extensions, temporary ones and what foreign servers hold are none.
 COUNT = r"""
@@ -722,15 +724,30 @@ def room_for(manifest: Mapping[str, Any], dump: Path, root: Path) -> None:
         )
 
 
-def database_starts(settings: Mapping[str, Any], root: Path, container: str, volume: str, durable: bool) -> None:
-    """Start a database container that nobody reaches, on a volume of its own, and wait until it answers; raises DataError."""
+def initdb_arguments(version: int) -> str:
+    """Return what makes a new database of a major version, as POSTGRES_INITDB_ARGS."""
+    if version >= 17:
+        return f"{INITDB} --locale-provider=builtin --builtin-locale=C.UTF-8"
+    return f"{INITDB} --locale-provider=libc" if version >= 15 else INITDB
+
+
+def made_for(settings: Mapping[str, Any], manifest: Mapping[str, Any]) -> int:
+    """Return the major version whose arguments suit a dump: one from before 15 names no locale provider, and means libc."""
+    return min(major(settings["image"]), int(manifest.get("programs", manifest.get("server", 0))))
+
+
+def database_starts(
+    settings: Mapping[str, Any], root: Path, container: str, volume: str, manifest: Mapping[str, Any], durable: bool
+) -> None:
+    """Start a database container that nobody reaches, on a new volume for a dump, and wait until it answers; raises DataError."""
+    arguments = initdb_arguments(made_for(settings, manifest))
     options = [
         "--detach", "--name", container, "--label", f"drydock.scratch={settings['name']}", "--network", "none",
         "--user", "999:999", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges:true", "--init",
         "--pids-limit", "512", "--shm-size", "256m", "--tmpfs", "/tmp",  # noqa: S108
         "--tmpfs", "/run/postgresql:uid=999,gid=999,mode=3775", "--log-driver", "local", "--stop-timeout", "90",
         "--env", f"POSTGRES_DB={settings['database']}", "--env", f"POSTGRES_USER={settings['user']}",
-        "--env", "POSTGRES_PASSWORD_FILE=/run/secrets/database_password", "--env", f"POSTGRES_INITDB_ARGS={INITDB_ARGUMENTS}",
+        "--env", "POSTGRES_PASSWORD_FILE=/run/secrets/database_password", "--env", f"POSTGRES_INITDB_ARGS={arguments}",
         "--mount", f"type=bind,source={root}/secrets/database_password,target=/run/secrets/database_password,readonly",
         "--mount", f"type=volume,source={volume},target={settings['mount']}",
     ]  # fmt: skip
@@ -845,7 +862,7 @@ def drill(settings: Mapping[str, Any], root: Path, wait: float = WAIT) -> dict[s
             room_for(manifest, found[0], root)
             removed(container, volume)
             run(["docker", "volume", "create", "--label", f"drydock.scratch={settings['name']}", volume], "No volume can be made")
-            database_starts(settings, root, container, volume, durable=False)
+            database_starts(settings, root, container, volume, manifest, durable=False)
             restore_into(settings, container, found[0])
             told["seconds_restore"] = round(time.monotonic() - began, 1)
             if told_apart := differences(container, manifest):

@@ -59,7 +59,7 @@ def fill(
     }  # fmt: skip
     releases.write_durably(root / releases.RESTORING, json.dumps({"volume": volume, "dump": dump.name}).encode(), 0o600)
     docker_cli.docker("volume", "create", *(f"--label={key}={value}" for key, value in told.items()), volume)
-    dumps.database_starts(settings, root, container, volume, durable=True)
+    dumps.database_starts(settings, root, container, volume, manifest, durable=True)
     dumps.restore_into(settings, container, dump)
     apart = dumps.differences(container, manifest)
     if apart:

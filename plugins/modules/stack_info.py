@@ -96,7 +96,8 @@ live:
   type: str
 services:
   description:
-    - By service, C(id), C(image), C(status), C(health) ("" where it has no check), C(hash), C(release), C(caddyfile), C(folder).
+    - By service, C(id), C(image), C(status), C(health) ("" where it has no check), C(hash), C(release), C(caddyfile), C(folder),
+      C(initdb) (what a database is made with in it).
   returned: always
   type: dict
 orphans:
@@ -265,6 +266,7 @@ def containers(name):
 
 def describe(container):
     labels = container["Config"]["Labels"]
+    variables = [variable.partition("=") for variable in container["Config"]["Env"] or []]
     return {
         "id": container["Id"],
         "name": container["Name"].lstrip("/"),
@@ -275,6 +277,7 @@ def describe(container):
         "release": labels.get("drydock.release", ""),
         "folder": labels.get("com.docker.compose.project.working_dir", ""),
         "caddyfile": labels.get("drydock.caddyfile", ""),
+        "initdb": next((value for name, _, value in variables if name == "POSTGRES_INITDB_ARGS"), ""),
     }
 
 

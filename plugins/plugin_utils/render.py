@@ -14,6 +14,7 @@ from typing import Any
 
 from ansible.template import trust_as_template
 from ansible_collections.drydock.stack.plugins.module_utils.bundle import Entry, bundle_hash
+from ansible_collections.drydock.stack.plugins.module_utils.dumps import initdb_arguments
 from ansible_collections.drydock.stack.plugins.module_utils.quoting import database_url
 from ansible_collections.drydock.stack.plugins.module_utils.release import (
     PASSWORD_IN_URL_TOKEN,
@@ -62,6 +63,9 @@ class Renderer:
             "__fastapi_front": dict(host["front"]),
             "__fastapi_own_database": not settings.get("fastapi_database_host"),
             "__fastapi_postgres_mount": postgres_mount(settings["fastapi_postgres_image"]),
+            # They count on an empty volume alone, and others would make the container of a database anew for nothing.
+            "__fastapi_initdb_arguments": host["services"].get("db", {}).get("initdb")
+            or initdb_arguments(postgres_major(settings["fastapi_postgres_image"])),
             "__fastapi_postgres_command": postgres_command(settings, host["engine"]),
             "__fastapi_shm_size": shm_size(database_memory(settings, host["engine"])),
             "__fastapi_release_id": RELEASE_TOKEN,

@@ -16,6 +16,7 @@ ROLE = ROOT / "roles" / "fastapi"
 HOST = {
     "engine": {"processors": 2, "memory": 4 * 1024**3},
     "front": {"subnet": "172.30.0.0/28", "range": "172.30.0.0/29", "proxy": "172.30.0.14"},
+    "services": {},
 }
 
 

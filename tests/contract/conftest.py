@@ -24,9 +24,9 @@ HOST = {
 
 @pytest.fixture
 def render(tmp_path: Path) -> Callable[..., Path]:
-    """Write the files of a release into a folder and return it; takes public variables and the files of the source."""
+    """Write the files of a release into a folder and return it; takes its source, what runs, and variables."""
 
-    def rendered(source: dict[str, str] | None = None, **settings: Any) -> Path:
+    def rendered(source: dict[str, str] | None = None, services: dict[str, Any] | None = None, **settings: Any) -> Path:
         loader = DataLoader()
         variables: dict[str, Any] = {"role_path": str(ROLE)}
         for part in ("defaults", "vars"):
@@ -42,7 +42,7 @@ def render(tmp_path: Path) -> Callable[..., Path]:
         public_variables = Settings(templar, variables)
         root = Path(public_variables["fastapi_source"])
         read = read_source(root, public_variables["fastapi_workdir"], public_variables["fastapi_app"])
-        renderer = Renderer(templar, variables, public_variables, HOST, read)
+        renderer = Renderer(templar, variables, public_variables, {**HOST, "services": services or {}}, read)
         files = renderer.files()
         folder = tmp_path / "release"
         (folder / UNFILLED).mkdir(parents=True)

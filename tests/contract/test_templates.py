@@ -175,6 +175,19 @@ def test_the_data_is_mounted_where_the_version_keeps_it(render, image, mount):
     assert services["db"]["volumes"] == [f"postgres_data:{mount}"]
 
 
+@pytest.mark.parametrize(("image", "made"), [("postgres:17-trixie", "builtin"), ("postgres:16", "libc")])
+def test_a_new_database_is_made_with_checksums_and_a_named_locale(render, image, made):
+    services = yaml.safe_load((render(fastapi_postgres_image=image) / "compose.yaml").read_text())["services"]
+    arguments = services["db"]["environment"]["POSTGRES_INITDB_ARGS"].split()
+    assert {"--data-checksums", "--encoding=UTF8", "--auth-host=scram-sha-256", f"--locale-provider={made}"} <= set(arguments)
+
+
+def test_a_database_that_is_there_keeps_what_it_was_made_with(render):
+    release = render(services={"db": {"initdb": "--data-checksums"}})
+    services = yaml.safe_load((release / "compose.yaml").read_text())["services"]
+    assert services["db"]["environment"]["POSTGRES_INITDB_ARGS"] == "--data-checksums"
+
+
 def test_the_same_settings_give_the_same_files(render, tmp_path):
     def files():
         return {file.name: file.read_bytes() for file in render().rglob("*") if file.is_file()}

@@ -21,6 +21,7 @@ ROLE = Path(__file__).parents[2] / "roles" / "fastapi"
 HOST = {
     "engine": {"processors": 4, "memory": 8 * 1024**3},
     "front": {"subnet": "172.30.0.0/28", "range": "172.30.0.0/29", "proxy": "172.30.0.14"},
+    "services": {},
 }
 
 # The same examples in every run, so that a failure is of the change and not of the day. Named where it is used: the unit tests,

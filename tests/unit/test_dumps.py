@@ -145,6 +145,36 @@ def test_the_owners_role_is_left_out_and_the_others_are_not(user, written):
     )
 
 
+@pytest.mark.parametrize(
+    ("version", "provider"),
+    [
+        (14, ""),
+        (15, " --locale-provider=libc"),
+        (16, " --locale-provider=libc"),
+        (17, " --locale-provider=builtin --builtin-locale=C.UTF-8"),
+        (18, " --locale-provider=builtin --builtin-locale=C.UTF-8"),
+    ],
+)
+def test_a_new_database_names_its_locale_provider(version, provider):
+    known = "--data-checksums --encoding=UTF8 --auth-host=scram-sha-256 --locale=C.UTF-8"
+    assert dumps.initdb_arguments(version) == known + provider
+
+
+@pytest.mark.parametrize(
+    ("image", "manifest", "version"),
+    [
+        ("postgres:17-trixie", {"server": 17}, 17),
+        ("postgres:17-trixie", {"server": 14}, 14),
+        ("postgres:17-trixie", {"server": 14, "programs": 17}, 17),
+        ("postgres:15", {"server": 15}, 15),
+        # Whoever made it, it may name no locale provider.
+        ("postgres:17-trixie", {}, 0),
+    ],
+)
+def test_a_volume_for_a_dump_is_made_as_the_dump_needs_it(image, manifest, version):
+    assert dumps.made_for({"image": image}, manifest) == version
+
+
 def test_rows_that_differ_are_told(monkeypatch):
     class Session:
         def __init__(self, container):

@@ -210,6 +210,12 @@ class Session:
         )  # fmt: skip
 
     def __enter__(self) -> Session:
+        try:
+            # What the server says at a login, such as that a collation has changed, is no row.
+            self.rows("")
+        except DataError:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -175,6 +175,29 @@ def test_a_volume_for_a_dump_is_made_as_the_dump_needs_it(image, manifest, versi
     assert dumps.made_for({"image": image}, manifest) == version
 
 
+def test_what_a_server_says_at_the_login_is_no_row(tmp_path, monkeypatch):
+    psql = tmp_path / "docker"
+    psql.write_text(
+        "#!/bin/sh\necho 'WARNING:  database \"shop\" has a collation version mismatch' >&2\n"
+        'while read -r line; do case $line in ?echo*) echo "${line#?echo }";; SELECT*) echo shop;; esac; done\n'
+    )
+    psql.chmod(0o755)
+    monkeypatch.setattr(dumps, "which", lambda program: str(psql))
+    with dumps.Session("shop-db-1") as session:
+        assert session.rows("SELECT session_user;") == ["shop"]
+
+
+def test_a_session_that_is_refused_is_gone(tmp_path, monkeypatch):
+    psql = tmp_path / "docker"
+    psql.write_text("#!/bin/sh\necho 'psql: error: refused'; exit 2\n")
+    psql.chmod(0o755)
+    monkeypatch.setattr(dumps, "which", lambda program: str(psql))
+    session = dumps.Session("shop-db-1")
+    with pytest.raises(dumps.DataError, match="psql: error: refused"), session:
+        pass
+    assert session.process.returncode == 2
+
+
 def test_rows_that_differ_are_told(monkeypatch):
     class Session:
         def __init__(self, container):

@@ -32,11 +32,16 @@ def which(name: str) -> str | None:
 
 
 def run(
-    arguments: list[str], timeout: float = ANSWER_TIMEOUT, merged: bool = False, more: Mapping[str, str] | None = None
+    arguments: list[str],
+    timeout: float = ANSWER_TIMEOUT,
+    merged: bool = False,
+    more: Mapping[str, str] | None = None,
+    text: str = "",
 ) -> tuple[int, str, str]:
     """Run a command; return its code, output and error text. No such command is 127, no answer in time is 124.
 
-    With `merged` the output holds both, in the order in which they were written. `more` are variables of its environment.
+    With `merged` the output holds both, in the order in which they were written. `more` are variables of its environment, and
+    `text` is its input.
     """
     try:
         done = subprocess.run(
@@ -45,7 +50,7 @@ def run(
             encoding="utf-8",
             env={**environment(), **(more or {})},
             errors="replace",
-            stdin=subprocess.DEVNULL,
+            **({"input": text} if text else {"stdin": subprocess.DEVNULL}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT if merged else subprocess.PIPE,
             timeout=timeout,

@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
+import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ansible_collections.drydock.stack.plugins.module_utils import docker_cli, engine
 from ansible_collections.drydock.stack.plugins.module_utils.release import password
@@ -22,10 +25,48 @@ MIGRATION_LOCK = int.from_bytes(hashlib.sha256(b"drydock.stack migration").diges
 CONNECT_TIMEOUT = 10
 # The role and the database that the container was made with are the defaults of psql in it.
 AS_OWNER = 'exec "$0" --username="$POSTGRES_USER" --dbname="$POSTGRES_DB" "$@"'
+QUIET = ("--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1")
+# The name that the application finds the stack's own database by: from there everybody is asked for the password.
+OWN_HOST = "db"
+# What a server says that answers, and does not take who logs in.
+NOT_TAKEN = re.compile(r'password authentication failed|(role|database) ".*" does not exist|is not permitted to log in')
+# First which questions this server, and this role in it, have an answer to; then all of them as one.
+FACTS = r"""
+BEGIN READ ONLY;
+SET LOCAL statement_timeout = '10s';
+SELECT
+  CASE WHEN to_regclass('alembic_version') IS NULL THEN 'NULL' ELSE
+    $$(SELECT string_agg(version_num, ' ' ORDER BY version_num COLLATE "C") FROM alembic_version)$$ END AS revision,
+  CASE WHEN current_setting('server_version_num')::int < 150000 THEN 'NULL' ELSE
+    $$(SELECT json_build_object('made', datcollversion, 'now', pg_database_collation_actual_version(oid))
+      FROM pg_database WHERE datname = current_database())$$ END AS collation,
+  CASE WHEN NOT has_function_privilege('pg_ls_waldir()', 'EXECUTE') THEN 'NULL' ELSE
+    $$(SELECT json_build_object('bytes', coalesce(sum(size), 0), 'limit',
+      pg_size_bytes(current_setting('max_wal_size')) + pg_size_bytes(current_setting('wal_keep_size')))
+      FROM pg_ls_waldir())$$ END AS wal
+\gset
+SELECT json_build_object(
+  'revision', coalesce(:revision, ''), 'database', quote_ident(current_database()), 'collation', :collation, 'wal', :wal,
+  'checksums', current_setting('data_checksums'), 'max_connections', current_setting('max_connections')::int,
+  'connections', (SELECT count(*) FROM pg_stat_activity
+    WHERE datid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend' AND pid <> pg_backend_pid()),
+  'archiver', (SELECT json_build_object(
+    'wal', last_failed_wal, 'failed', failed_count, 'last', last_archived_time::timestamptz(0), 'failing',
+    current_setting('archive_mode') <> 'off' AND last_failed_time > coalesce(last_archived_time, '-infinity'))
+    FROM pg_stat_archiver),
+  'slots', (SELECT coalesce(json_agg(json_build_object('name', slot_name, 'active', active, 'status', wal_status, 'bytes',
+    pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, restart_lsn))
+    ORDER BY slot_name), '[]') FROM pg_replication_slots WHERE NOT temporary));
+COMMIT;
+"""
 
 
 class DatabaseError(Exception):
     """The database refuses or does not answer; the text is for the operator."""
+
+
+class LoginError(DatabaseError):
+    """The database answers, and does not take the role, its password or the database's name."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +81,19 @@ class Database:
     root: Path
     external: Mapping[str, str] = field(default_factory=dict)
 
-    def program(self, command: str, *arguments: str, stdin: bool = False, connects: bool = True) -> list[str]:
-        """Return the command line that runs a program of PostgreSQL, as the database's owner where it ``connects``."""
+    def program(
+        self, command: str, *arguments: str, stdin: bool = False, connects: bool = True, more: Iterable[str] = ()
+    ) -> list[str]:
+        """Return the command line that runs a program of PostgreSQL, as the database's owner where it ``connects``.
+
+        ``more`` are names of variables that it gets from the environment, beside the settings.
+        """
         docker, interactive = engine.which("docker") or "docker", ["--interactive"] if stdin else []
+        variables = [word for name in (*self.settings(), *more) for word in ("--env", name)]
         if not self.external:
             owner = ["sh", "-c", AS_OWNER] if connects else []
-            return [docker, "exec", *interactive, f"{self.stack}-db-1", *owner, command, *arguments]
-        settings = [word for name in self.settings() for word in ("--env", name)]
-        return [docker, "run", "--rm", *interactive, *settings, self.external["image"], command, *arguments]
+            return [docker, "exec", *interactive, *variables, f"{self.stack}-db-1", *owner, command, *arguments]
+        return [docker, "run", "--rm", *interactive, *variables, self.external["image"], command, *arguments]
 
     def settings(self) -> dict[str, str]:
         """Return the variables that lead PostgreSQL's programs to a database elsewhere; for one of the stack's own, none."""
@@ -70,8 +116,7 @@ class Database:
 
 def query(database: Database, sql: str) -> list[str]:
     """Return what a statement gives, one line per row, columns separated by ``|``; raises DatabaseError."""
-    quiet = ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]
-    command = database.program("psql", *quiet, f"--command={sql}")
+    command = database.program("psql", *QUIET, f"--command={sql}")
     code, output, error = engine.run(command, timeout=docker_cli.TIMEOUT, more=database.settings())
     if code:
         raise DatabaseError(error.strip()[-500:] or f"psql ended with {code}")
@@ -88,11 +133,28 @@ def revision(database: Database) -> str:
         return ""
 
 
+def facts(database: Database, secret: str) -> dict[str, Any]:
+    """Return what a deploy has to know of the database, asked over TCP with the password, as the application will.
+
+    C(revision) of Alembic, "" for none; the name as SQL has it; C(collation), C(wal), C(archiver), C(slots), C(checksums), the
+    connections and how many there may be; None where the server or the role cannot tell. Raises LoginError and DatabaseError.
+    """
+    own = [] if database.external else [f"--host={OWN_HOST}"]
+    login = {"PGPASSWORD": secret, "PGCONNECT_TIMEOUT": str(CONNECT_TIMEOUT)}
+    more = [name for name in login if name not in database.settings()]
+    command = database.program("psql", *QUIET, "--no-password", *own, stdin=True, more=more)
+    code, output, error = engine.run(command, timeout=docker_cli.TIMEOUT, more={**database.settings(), **login}, text=FACTS)
+    if code:
+        said = " ".join(error.split())[-500:] or f"psql ended with {code}"
+        raise (LoginError if NOT_TAKEN.search(said) else DatabaseError)(said)
+    return json.loads(output)
+
+
 @contextlib.contextmanager
 def advisory_lock(database: Database, seconds: float) -> Iterator[None]:
     """Hold the lock of migrations in a session of its own; raises DatabaseError where another holds it for ``seconds``."""
     session = subprocess.Popen(
-        database.program("psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1", stdin=True),
+        database.program("psql", *QUIET, stdin=True),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=database.environment(),
     )  # fmt: skip
     try:

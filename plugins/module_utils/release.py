@@ -96,6 +96,13 @@ def keep_password(root: Path, given: str | None, replaces: bool = False) -> str:
     return password(root)
 
 
+def next_password(root: Path, given: str | None, replaces: bool = False) -> str:
+    """Return the password that ``keep_password`` is going to return, "" where it makes one."""
+    file, _ = password_files(root)
+    kept = file.read_text() if file.is_file() else ""
+    return given if given and (replaces or not kept) else kept
+
+
 def password_files(root: Path) -> tuple[Path, Path]:
     """Return where the database's password is kept, and where one is that is about to take its place."""
     return root / "secrets" / "database_password", root / "secrets" / "database_password.new"

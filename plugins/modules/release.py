@@ -13,6 +13,8 @@ description:
   - The database's password is filled in on the host and leaves it never; it is made there where none is given and none is
     kept.
   - Says what the steps that follow will do, before any of them is taken.
+  - Asks the database over the network, if it runs, with the password that the release gets. Where it is not taken, nothing is
+    touched, and the module fails.
 options:
   source:
     description: Folder of the source on the controller; needed where the host lacks the release.
@@ -68,6 +70,11 @@ migrates:
   description: Whether there may be migrations to run.
   returned: always
   type: bool
+database_warnings:
+  description: What is to be looked into in the database, one line each.
+  returned: always
+  type: list
+  elements: str
 has_image:
   description: Whether the host has the release's image.
   returned: always
@@ -85,7 +92,14 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import arguments, docker_cli, lock, postgres, state
+from ansible_collections.drydock.stack.plugins.module_utils import (
+    arguments,
+    database_guards,
+    docker_cli,
+    lock,
+    postgres,
+    state,
+)
 from ansible_collections.drydock.stack.plugins.module_utils import release as releases
 from ansible_collections.drydock.stack.plugins.module_utils.bundle import BundleError, extract_bundle
 
@@ -201,23 +215,32 @@ def install(module, root, folder, archive):
     return shown, found
 
 
-def pending(module, has_image):
-    """Return the revision that the database is at, and which migrations are to be run, as far as it can be known now."""
-    plan, name, host = module.params["plan"], module.params["name"], module.params["host"]
+def ask(module, root):
+    """Return what the database tells of itself, {} where it is not there or does not answer, and what is to be looked into.
+
+    Raises LoginError where it does not take the password that the release gets.
+    """
+    plan, services = module.params["plan"], module.params["host"]["services"]
+    password = releases.next_password(root, module.params["database_password"], replaces=bool(plan["database"]))
+    if not password or not (plan["database"] or services.get("db", {}).get("status") == "running"):
+        return {}, []
+    return database_guards.ask(postgres.Database(module.params["name"], root, plan["database"]), password)
+
+
+def pending(module, has_image, revision):
+    """Return which migrations are to be run on a database at the revision, as far as it can be known now."""
+    plan, host = module.params["plan"], module.params["host"]
     last, command = host["releases"].get(host["current"], {}), " ".join(plan["migrate"])
-    database = postgres.Database(name, Path(module.params["root"]), plan["database"])
-    asked = database.external or host["services"].get("db", {}).get("status") == "running"
-    revision = postgres.revision(database) if asked else ""
     if not command:
-        return revision, "none"
+        return "none"
     if plan["migrate"] == postgres.ALEMBIC and revision:
         if plan["migrations"] and (last.get("migrations"), last.get("database_revision")) == (plan["migrations"], revision):
-            return revision, "none"
+            return "none"
         if has_image and module.check_mode:
             told = docker_cli.docker("run", "--rm", "--network", "none", plan["image"], "alembic", "heads", check=False)
             head = " ".join(line.split()[0] for line in told.splitlines() if line.strip())
-            return revision, "none" if head == revision else f"from {revision} to {head or '?'}"
-    return revision, command if has_image else f"{command} (what it does is known once the image is built)"
+            return "none" if head == revision else f"from {revision} to {head or '?'}"
+    return command if has_image else f"{command} (what it does is known once the image is built)"
 
 
 def main():
@@ -239,15 +262,14 @@ def main():
     folder = root / "releases" / plan["id"]
     archive = Path(module.params["archive"]) if module.params["archive"] else None
     try:
-        if module.check_mode:
-            shown, found = preview(module, root, archive)
-        else:
+        if not module.check_mode:
             lock.check(root, module.params["token"])
-            shown, found = install(module, root, folder, archive)
+        facts, warnings = ask(module, root)
+        shown, found = preview(module, root, archive) if module.check_mode else install(module, root, folder, archive)
         has_image = not host["engine"]["problem"] and bool(docker_cli.inspect("image", "inspect", plan["image"]))
-        revision, migrations = pending(module, has_image)
+        migrations = pending(module, has_image, facts.get("revision", ""))
         steps = state.steps(host, plan, found, has_image, migrations, module.params["fleet"])
-    except lock.LockLostError as error:
+    except (lock.LockLostError, postgres.LoginError) as error:
         module.fail_json(msg=str(error))
     except BundleError as error:
         module.fail_json(msg=f"The release {plan['id']} cannot be unpacked: {error}")
@@ -260,7 +282,8 @@ def main():
         changed=changed,
         hashes=found,
         steps=steps,
-        revision=revision,
+        revision=facts.get("revision", ""),
+        database_warnings=warnings,
         migrates=migrations != "none",
         has_image=has_image,
         diff=shown,

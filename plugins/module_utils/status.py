@@ -43,6 +43,7 @@ def summary(host: Mapping[str, Any], name: str) -> dict[str, Any]:
             **{key: host["volume"][key] for key in ("name", "exists", "major")},
             "host": host["releases"].get(host["current"], {}).get("database", {}).get("host", ""),
             "others": host["other_volumes"],
+            "problems": host["database_warnings"],
         },
         "backups": host["backups"],
         "versions": {key: host["engine"][key] for key in ("server", "compose", "buildx")},
@@ -159,6 +160,7 @@ def table(status: Mapping[str, Any]) -> list[str]:
             ]
         ),
         *_joined(("Backups", problem) for problem in status["backups"].get("problems", [])),
+        *_joined(("Database", problem) for problem in database["problems"]),
         *_aligned(services, shrinks=4),
         *_aligned(releases, shrinks=3),
         *_aligned(kept, shrinks=3),

@@ -26,6 +26,10 @@ options:
     description: C(host) and C(port) of a database that is not the stack's own, {} for none.
     type: dict
     default: {}
+  ask_database:
+    description: Whether to ask the database what is to be looked into in it.
+    type: bool
+    default: false
   schedule:
     description: Whether to tell if the host backs the stack up by itself, as the variables of the role have it.
     type: bool
@@ -121,6 +125,11 @@ database_problem:
   description: Why a database that is not the stack's own takes no connection from the host, or "".
   returned: always
   type: str
+database_warnings:
+  description: What is to be looked into in the database, one line each; [] where it was not asked.
+  returned: always
+  type: list
+  elements: str
 other_volumes:
   description: Names of the volumes with data of the stack's that is not live, as a restore leaves them behind.
   returned: always
@@ -196,11 +205,13 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.drydock.stack.plugins.module_utils import (
     arguments,
+    database_guards,
     docker_cli,
     dumps,
     engine,
     lock,
     maintenance,
+    postgres,
     rotation,
     timers,
 )
@@ -213,6 +224,7 @@ from ansible_collections.drydock.stack.plugins.module_utils.release import (
     first_volume,
     live,
     live_volume,
+    next_password,
     recorded,
 )
 
@@ -382,6 +394,18 @@ def unreachable(database):
     return ""
 
 
+def database_warnings(name, root, services):
+    """Return what is to be looked into in the database that serves, [] where there is none."""
+    external = recorded(root / "current").get("database", {})
+    secret = next_password(root, None)
+    if not secret or not (external or services.get("db", {}).get("status") == "running"):
+        return []
+    try:
+        return database_guards.ask(postgres.Database(name, root, external), secret)[1]
+    except postgres.LoginError as error:
+        return [str(error)]
+
+
 def existing(path):
     return next(folder for folder in (path, *path.parents) if folder.exists())
 
@@ -470,6 +494,7 @@ def read(parameters):
         rotating=rotation.under_way(root),
         backups=backups(root),
         proven_days=proven_days(root),
+        database_warnings=database_warnings(name, root, result["services"]) if parameters["ask_database"] else [],
         scheduled=scheduled(root, parameters["backup"], parameters["rclone_config"]),
         programs_missing=programs_missing(parameters["backup"]),
         ports_taken={port: who for port in parameters["ports"] if (who := holder(port, f"{name}-proxy-1"))},
@@ -491,6 +516,7 @@ def main():
             "ca_bundle": {"type": "path"},
             "probe": {"type": "dict"},
             "database": {"type": "dict", "default": {}},
+            "ask_database": {"type": "bool", "default": False},
             "schedule": {"type": "bool", "default": False},
             "backup": {"type": "dict"},
             "rclone_config": {"type": "str", "default": "", "no_log": True},

@@ -39,6 +39,7 @@ HOST = {
     "engine": {"server": "26.1", "compose": "2.26", "buildx": "0.13", "problem": ""},
     "backups": {},
     "other_volumes": [],
+    "database_warnings": [],
     "disk": {"engine": 10 * 10**9, "stack": 5_550_000_000},
 }
 BARE = {
@@ -117,3 +118,9 @@ def test_a_lock_that_was_broken_by_hand_is_told():
     assert "Being changed since: 1970-01-01 00:00 UTC by somebody unknown, release ?" in table(
         summary({**HOST, "lock": lock}, "shop")
     )
+
+
+def test_what_is_to_be_looked_into_in_the_database_is_told():
+    status = summary({**HOST, "database_warnings": ["checksums are off; turn them on."]}, "shop")
+    assert status["database"]["problems"] == ["checksums are off; turn them on."]
+    assert "Database: checksums are off; turn them on." in table(status)

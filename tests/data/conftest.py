@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -38,13 +39,13 @@ class Server:
     def sql(self, statement: str, check: bool = True) -> str:
         return self.sh(f'docker exec fault-db-1 psql -v ON_ERROR_STOP=1 -qAtU fault -d fault -c "{statement}"', check=check)
 
-    def start(self, playbook: str, **variables: Any) -> subprocess.Popen[str]:
+    def start(self, playbook: str, *options: str, **variables: Any) -> subprocess.Popen[str]:
         """Start a playbook of the collection, or the scenario's deploy; it is read with C(ended)."""
         path = SCENARIO / "converge.yml" if playbook == "deploy" else ROOT / "playbooks" / f"{playbook}.yml"
         known = ["--extra-vars", f"@{SCENARIO / 'vars' / 'main.yml'}"] if playbook != "deploy" else []
         source = {"fastapi_source": str(ROOT / "tests" / "faults" / "app")}
         return subprocess.Popen(
-            ["ansible-playbook", "--inventory", str(MEMORY / "inventory"), str(path), *known,
+            ["ansible-playbook", "--inventory", str(MEMORY / "inventory"), str(path), *options, *known,
              "--extra-vars", json.dumps({**source, **variables})],
             cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             start_new_session=True,
@@ -55,8 +56,17 @@ class Server:
         said, _ = process.communicate(timeout=TIMEOUT)
         return process.returncode, " ".join(said.split())
 
-    def works(self, playbook: str, **variables: Any) -> str:
-        code, said = self.ended(self.start(playbook, **variables))
+    def cut_off(self, process: subprocess.Popen[str]) -> str:
+        """End a playbook, and what it has the server do, as if both had lost their power; return what it had said."""
+        os.killpg(process.pid, signal.SIGKILL)
+        said, _ = process.communicate()
+        # Modules come through a pipe, so that they have no name.
+        running = "pgrep -fx /usr/bin/python3; pgrep -f '[d]ocker-compose|[d]ocker .*compose|/usr/bin/[d]ocker '"
+        self.sh(f"for p in $({running}); do kill -9 $p; done", check=False)
+        return " ".join(said.split())
+
+    def works(self, playbook: str, *options: str, **variables: Any) -> str:
+        code, said = self.ended(self.start(playbook, *options, **variables))
         assert code == 0, said[-3000:]
         return said
 

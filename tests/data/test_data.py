@@ -212,10 +212,7 @@ def test_a_restore_that_is_interrupted(server, figure):
         process = server.start("restore", fastapi_restore_confirm="fault", fastapi_restore_from=name)
         server.sh("until [ -e /opt/fault/restoring ]; do sleep 0.1; done", timeout=120)
         time.sleep(random.uniform(0, 25))  # noqa: S311
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        # The module, and what it has Compose do, end as with the machine.
-        server.sh("for p in $(pgrep -f 'AnsiballZ_restore|/docker-compose|docker .*compose'); do kill -9 $p; done", check=False)
+        server.cut_off(process)
         by_itself = server.answers()
         server.works("deploy")
         server.wait_until_serving()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 
 import pytest
 
@@ -37,6 +35,13 @@ def old(server):
 
 def sums(server):
     return server.sql(SUMS.replace("\n", " "))
+
+
+def locales(server):
+    """Return provider and locale of the server's databases, template1 the last one."""
+    return server.sql(
+        "SELECT datlocprovider, datcollate FROM pg_database WHERE datname ~ '^(f|template1)' ORDER BY datname"
+    ).split()
 
 
 def version(server):
@@ -72,14 +77,10 @@ def test_an_upgrade_that_fails(old):
 
 
 def cut_off(server, until):
-    """Start an upgrade, and kill it once a command succeeds on the server; return what it had said."""
+    """Start an upgrade, and cut it off once a command succeeds on the server; return what it had said."""
     process = server.start("upgrade_postgres", fastapi_upgrade_confirm="fault")
     server.sh(f"until {until}; do sleep 0.1; done", timeout=150)
-    os.killpg(process.pid, signal.SIGKILL)
-    said = " ".join(process.communicate()[0].split())
-    # The module, and what it has Compose do, end as with the machine.
-    server.sh("for p in $(pgrep -f 'AnsiballZ_|/docker-compose|docker .*compose'); do kill -9 $p; done", check=False)
-    return said
+    return server.cut_off(process)
 
 
 def test_an_upgrade_that_is_cut_off(old):
@@ -100,12 +101,15 @@ def test_an_upgrade_that_is_cut_off(old):
 def test_an_upgrade_and_the_way_back(old, figure):
     """To the newer version, though killed after the switch, equal by checksums; back to the volume of before, once confirmed."""
     before = sums(old)
+    assert locales(old) == ["c|C.UTF-8", "c|C.UTF-8"]
     said = cut_off(old, until="docker inspect --format '{{.Config.Image}}' fault-db-1 2>/dev/null | grep -q 17-trixie")
     old.fails("deploy", "holds data of PostgreSQL 17", fastapi_postgres_image=OLD)
     old.works("upgrade_postgres", fastapi_upgrade_confirm="fault")
     old.wait_until_serving()
     assert version(old) == "17"
     assert sums(old) == before
+    # The data keeps its locale, whatever a new database has.
+    assert locales(old) == ["c|C.UTF-8", "b|C.UTF-8"]
     assert old.sh("ls /opt/fault/proxy/live") in ("blue", "green")
     old.works("drill")
     old.sql("CREATE TABLE newer (n int)")

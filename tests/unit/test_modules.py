@@ -6,6 +6,7 @@ import json
 import os
 import re
 import threading
+import types
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
@@ -212,6 +213,50 @@ def test_a_bundle_that_is_not_safe_is_told_in_words(tmp_path, monkeypatch, capsy
         "The release 0123456789ab cannot be unpacked: .*/b is damaged: .*; write it again.", said["msg"]
     )
     assert list((tmp_path / "shop" / "releases").iterdir()) == []
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_a_password_that_is_not_taken_is_refused_before_anything_is_touched(tmp_path, monkeypatch, capsys, check_mode):
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "database_password").write_text("s3cret")
+    asked = []
+
+    def facts(database, secret):
+        asked.append(secret)
+        raise release.postgres.LoginError("password authentication failed")
+
+    monkeypatch.setattr(release.postgres, "facts", facts)
+    monkeypatch.setattr(release.lock, "check", lambda root, token: None)
+    arguments = {
+        **{"name": "shop", "root": str(tmp_path), "archive": str(tmp_path / "b"), "_ansible_check_mode": check_mode},
+        **{"plan": {"id": "0123456789ab", "database": {}}, "host": {"services": {"db": {"status": "running"}}}},
+    }
+    with patch_module_args(arguments), pytest.raises(SystemExit):
+        release.main()
+    said = json.loads(capsys.readouterr().out)
+    assert "password authentication failed" in said["msg"]
+    assert "s3cret" not in str(said)
+    assert asked == ["s3cret"]
+    assert [path.name for path in tmp_path.iterdir()] == ["secrets"]
+
+
+@pytest.mark.parametrize("services", [{}, {"db": {"status": "exited"}}])
+def test_a_database_that_does_not_run_is_not_asked(tmp_path, services):
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "database_password").write_text("s3cret")
+
+    parameters = {"name": "shop", "plan": {"database": {}}, "host": {"services": services}, "database_password": None}
+    assert release.ask(types.SimpleNamespace(params=parameters), tmp_path) == ({}, [])
+    assert stack_info.database_warnings("shop", tmp_path, services) == []
+
+
+def test_the_status_tells_that_the_password_is_not_taken(tmp_path, monkeypatch):
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "database_password").write_text("s3cret")
+    said = 'FATAL:  password authentication failed for user "shop"'
+    monkeypatch.setattr(stack_info.postgres.engine, "run", lambda *arguments, **more: (2, "", said))
+    (told,) = stack_info.database_warnings("shop", tmp_path, {"db": {"status": "running"}})
+    assert said.replace("  ", " ") in told
 
 
 # --- rollback_plan ---

@@ -59,7 +59,15 @@ import shutil
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import arguments, containers, docker_cli, hiding, lock, postgres
+from ansible_collections.drydock.stack.plugins.module_utils import (
+    arguments,
+    containers,
+    docker_cli,
+    hiding,
+    lock,
+    maintenance,
+    postgres,
+)
 from ansible_collections.drydock.stack.plugins.module_utils import release as releases
 
 # Seconds for the requests of a slot that was live for a moment.
@@ -204,6 +212,9 @@ def main():
             step(name, root, plan, host)
         except (docker_cli.EngineError, OSError) as error:
             told["problems"].append(f"{step.__doc__.split(', ')[0].rstrip('.').lower()}: {error}")
+    # A run that was to open it again has closed it, this one or one that was cut off.
+    if not told["problems"] and maintenance.left_closed(root):
+        maintenance.open_up(root)
     module.exit_json(changed=True, **told)
 
 

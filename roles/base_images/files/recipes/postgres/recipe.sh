@@ -1,7 +1,8 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# In place of postgres:<major>: server, clients and contrib extensions, without perl and without the JIT compiler.
+# In place of postgres:<major>: server, clients and contrib extensions, without perl and without the JIT compiler. It has no apt,
+# so pgBackRest, which others add to it, is in it.
 
-packages=("postgresql-$version" "postgresql-client-$version" locales tzdata xz-utils zstd)
+packages=("postgresql-$version" "postgresql-client-$version" pgbackrest locales tzdata xz-utils zstd)
 
 if ((version >= 18)); then
   data=/var/lib/postgresql/$version/docker volume=/var/lib/postgresql

@@ -743,9 +743,13 @@ def made_for(settings: Mapping[str, Any], manifest: Mapping[str, Any]) -> int:
 
 
 def database_starts(
-    settings: Mapping[str, Any], root: Path, container: str, volume: str, manifest: Mapping[str, Any], durable: bool
-) -> None:
-    """Start a database container that nobody reaches, on a new volume for a dump, and wait until it answers; raises DataError."""
+    settings: Mapping[str, Any], root: Path, container: str, volume: str, manifest: Mapping[str, Any], durable: bool,
+    more: Sequence[str] = (), server: Sequence[str] = (), timeout: float = START_TIMEOUT,
+) -> None:  # fmt: skip
+    """Start a database container that nobody reaches, on a volume of its own, and wait until it answers; raises DataError.
+
+    A new volume is made for the dump of the ``manifest``; ``more`` are options of the container, ``server`` settings of PostgreSQL.
+    """
     arguments = initdb_arguments(made_for(settings, manifest))
     options = [
         "--detach", "--name", container, "--label", f"drydock.scratch={settings['name']}", "--network", "none",
@@ -755,12 +759,12 @@ def database_starts(
         "--env", f"POSTGRES_DB={settings['database']}", "--env", f"POSTGRES_USER={settings['user']}",
         "--env", "POSTGRES_PASSWORD_FILE=/run/secrets/database_password", "--env", f"POSTGRES_INITDB_ARGS={arguments}",
         "--mount", f"type=bind,source={root}/secrets/database_password,target=/run/secrets/database_password,readonly",
-        "--mount", f"type=volume,source={volume},target={settings['mount']}",
+        "--mount", f"type=volume,source={volume},target={settings['mount']}", *more,
     ]  # fmt: skip
-    server = ["postgres", "-c", "synchronous_commit=off", "-c", "max_wal_size=4GB", "-c", "autovacuum=off"]
-    server += [] if durable else ["-c", "fsync=off", "-c", "full_page_writes=off"]
-    run(["docker", "run", *options, settings["image"], *server], "The database to restore into does not start")
-    end = time.monotonic() + START_TIMEOUT
+    command = ["postgres", "-c", "synchronous_commit=off", "-c", "max_wal_size=4GB", "-c", "autovacuum=off", *server]
+    command += [] if durable else ["-c", "fsync=off", "-c", "full_page_writes=off"]
+    run(["docker", "run", *options, settings["image"], *command], "The database to restore into does not start")
+    end = time.monotonic() + timeout
     # Over TCP: the socket answers while the database is still being made.
     while not run(inside(container, "pg_isready", "--host=127.0.0.1"), "", check=False):
         running = run(["docker", "inspect", "--format", "{{ .State.Running }}", container], "", check=False).strip()
@@ -947,6 +951,16 @@ def main(arguments: Sequence[str]) -> int:
     if command == "list":
         sys.stdout.write(json.dumps(listing(settings, root), indent=2) + "\n")
         return 0
+    code = ran(command, settings, root)
+    if command == "backup" and settings.get("pitr"):
+        # It is made whatever became of the dump.
+        beside = Path(__file__).resolve().with_name("archive")
+        code = subprocess.run([sys.executable, "-I", str(beside), "backup"], check=False).returncode or code
+    return code
+
+
+def ran(command: str, settings: Mapping[str, Any], root: Path) -> int:
+    """Make a backup or a drill, say what it came to, and return the code to end with."""
     try:
         told = (backup if command == "backup" else drill)(settings, root)
     except (DataError, OSError) as error:
@@ -955,6 +969,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     size = f", {told['bytes'] / 10**6:.1f} MB" if "bytes" in told else ""
     sys.stdout.write(f"{settings['name']}: {command} of {told['name']}{size} in {told['seconds']} s\n")
+    sys.stdout.flush()
     return 0
 
 

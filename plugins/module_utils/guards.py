@@ -41,6 +41,7 @@ def refusals(host: Mapping[str, Any], settings: Mapping[str, Any], earlier: bool
                 *sample(host, settings),
                 *data(host, settings, upgrade),
                 *proof(host, settings),
+                *([host["archive_problem"]] if host["archive_problem"] else []),
             ]
         ),
     ]

@@ -19,6 +19,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from ansible_collections.drydock.stack.plugins.module_utils.archive import moment
 from ansible_collections.drydock.stack.plugins.module_utils.quoting import kind
 from ansible_collections.drydock.stack.plugins.module_utils.release import TOKENS
 from ansible_collections.drydock.stack.plugins.module_utils.tuning import bytes_of
@@ -56,6 +57,7 @@ DATABASE_ENV = {
     "url": "DATABASE_URL",
     "sslmode": "PGSSLMODE",
 }
+ARCHIVE_SETTINGS = ("archive_mode", "archive_command", "archive_library", "archive_timeout")
 BACKUP_KEEP = ("last", "daily", "weekly", "monthly", "within")
 # Names in .env that are not the user's, with what to do instead.
 RESERVED = {
@@ -598,6 +600,20 @@ def _keep(name: str, value: Any) -> Iterator[str]:
             yield from _number(0, 10000)(f"{name}.{key}", number)
 
 
+def _repository(value: str) -> str | None:
+    if not value.startswith("/") or {"..", "."} & {*value.split("/")} or ":" in value or value.strip("/") == "":
+        return "use the absolute path of a folder on the host, without '..' and ':', such as /mnt/archive/shop."
+    return _short(value)
+
+
+def _target_time(value: str) -> str | None:
+    try:
+        moment(value)
+    except ValueError:
+        return "use a time with its zone, such as 2026-01-31T02:30:00Z or 2026-01-31 03:30:00+01:00."
+    return None
+
+
 def _copy_to(value: str) -> str | None:
     if (value.startswith("/") and ".." not in value.split("/")) or RCLONE_PLACE.fullmatch(value):
         return None
@@ -656,6 +672,11 @@ RULES: dict[str, Rule] = {
     "fastapi_drill_schedule": _SCHEDULE,
     "fastapi_drill_query": _lines,
     "fastapi_require_proven_restore_days": _number(0, 3650),
+    "fastapi_pitr_enabled": _boolean,
+    "fastapi_pitr_repository": _text(_repository),
+    "fastapi_pitr_archive_timeout": _number(1, 86400),
+    "fastapi_pitr_keep": _number(1, 1000),
+    "fastapi_pitr_encrypted": _boolean,
     "fastapi_database_name": _text(_database_name),
     "fastapi_database_user": _text(_database_user),
     "fastapi_database_password": _password,
@@ -709,6 +730,7 @@ RULES: dict[str, Rule] = {
     "fastapi_psql_query": _query,
     "fastapi_restore_from": _text(_short, empty=True),
     "fastapi_restore_identity": _text(_path, empty=True),
+    "fastapi_restore_target_time": _text(_target_time, empty=True),
     "fastapi_restore_confirm": _text(lambda value: None, empty=True),
     "fastapi_upgrade_confirm": _text(lambda value: None, empty=True),
     "fastapi_remove_data": _text(lambda value: None, empty=True),
@@ -733,6 +755,7 @@ def _together(settings: Mapping[str, Any]) -> Iterator[str]:
             f"fastapi_backup_copy_to is {shown(remote)}, and fastapi_backup_rclone_config has no section [{named}]; add it, "
             "as `rclone config` makes one."
         )
+    yield from _archive(settings)
     postgres, workers, pool = (settings.get(f"fastapi_{name}") for name in ("postgres_settings", "workers", "database_pool"))
     most = postgres.get("max_connections") if isinstance(postgres, Mapping) else None
     if not any(message for number in (most, workers, pool) for message in _number(1, 262143)("", number)):
@@ -762,3 +785,42 @@ def _together(settings: Mapping[str, Any]) -> Iterator[str]:
                     f"fastapi_env.{variable} is set by the stack to the database's {shown(key)}; "
                     "use another name, or leave it out of fastapi_database_env."
                 )
+
+
+def _archive(settings: Mapping[str, Any]) -> Iterator[str]:
+    target, enabled = settings.get("fastapi_restore_target_time"), settings.get("fastapi_pitr_enabled")
+    if target and isinstance(target, str):
+        if not enabled:
+            yield (
+                f"fastapi_restore_target_time is {shown(target)}, and fastapi_pitr_enabled is false; give the archive that the "
+                "stack is deployed with, or restore a dump with fastapi_restore_from."
+            )
+        if settings.get("fastapi_restore_from"):
+            yield (
+                f"fastapi_restore_target_time is {shown(target)}, and fastapi_restore_from is "
+                f"{shown(settings['fastapi_restore_from'])}, a dump, which is of one moment; leave one of them out."
+            )
+    if enabled is not True:
+        return
+    if settings.get("fastapi_database_host"):
+        yield (
+            "fastapi_pitr_enabled is true, and fastapi_database_host names a database that is not the stack's own; have its "
+            "provider archive it, and leave fastapi_pitr_enabled out."
+        )
+    if settings.get("fastapi_backup_schedule") == "":
+        yield (
+            "fastapi_pitr_enabled is true, and fastapi_backup_schedule is empty, so that the archive would grow without end; "
+            "give a schedule."
+        )
+    for name in ("fastapi_root", "fastapi_pitr_repository"):
+        if isinstance(settings.get(name), str) and "," in settings[name]:
+            yield f"{name} is {shown(settings[name])}, and fastapi_pitr_enabled is true; use a path without commas."
+    given = settings.get("fastapi_postgres_settings")
+    for name in ARCHIVE_SETTINGS if isinstance(given, Mapping) else ():
+        if name in given:
+            yield (
+                f"fastapi_postgres_settings.{name} is set, and fastapi_pitr_enabled is true, which sets it itself; leave it out"
+                f"{', and use fastapi_pitr_archive_timeout' if name == 'archive_timeout' else ''}."
+            )
+    if isinstance(given, Mapping) and given.get("wal_level") == "minimal":
+        yield "fastapi_postgres_settings.wal_level is minimal, and fastapi_pitr_enabled needs replica; leave it out."

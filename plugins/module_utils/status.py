@@ -46,6 +46,7 @@ def summary(host: Mapping[str, Any], name: str) -> dict[str, Any]:
             "problems": host["database_warnings"],
         },
         "backups": host["backups"],
+        "archive": host["archive"],
         "versions": {key: host["engine"][key] for key in ("server", "compose", "buildx")},
         "disk_free_gb": {where: round(free / GIGABYTE, 1) for where, free in host["disk"].items()},
         "problem": host["engine"]["problem"],
@@ -129,6 +130,15 @@ def _data(database: Mapping[str, Any]) -> str:
     return f"Data: {database['name']}, PostgreSQL {database['major'] or '?'}" if database["exists"] else "Data: none"
 
 
+def _archived(archive: Mapping[str, Any]) -> str:
+    if not archive["since"]:
+        return f"Archive: {archive['repository']}, no time can be restored"
+    return (
+        f"Archive: {archive['repository']}, any time from {archive['since']} to {archive['until'] or '?'}, "
+        f"{len(archive['backups'])} backups, {archive['waiting']} segments wait"
+    )
+
+
 def table(status: Mapping[str, Any]) -> list[str]:
     """Return a summary as lines to read."""
     services = [("SERVICE", "STATE", "HEALTH", "RELEASE", "IMAGE", "MB")]
@@ -141,7 +151,7 @@ def table(status: Mapping[str, Any]) -> list[str]:
         number, size = str(found["number"] or "-"), f"{found['image_mb']:.0f}"
         row = (found["id"], number, _minute(found["deployed"]), found["by"], source, size)
         releases.append((*row, _cut(found["database_revision"], 12), _marks(found)))
-    backups = status["backups"].get("backups", [])
+    backups, archive = status["backups"].get("backups", []), status["archive"]
     kept = [("BACKUP", "AGE", "MB", "DATABASE", "CHECKSUM", "COPIED", "PROVEN")]
     for found in backups:
         row = (found["name"].removesuffix(".dump"), _age(found["age_hours"]), f"{found['mb']:.1f}", _cut(found["revision"], 12))
@@ -161,10 +171,12 @@ def table(status: Mapping[str, Any]) -> list[str]:
         ),
         *_joined(("Backups", problem) for problem in status["backups"].get("problems", [])),
         *_joined(("Database", problem) for problem in database["problems"]),
+        *_joined(("Archive", problem) for problem in archive.get("problems", [])),
         *_aligned(services, shrinks=4),
         *_aligned(releases, shrinks=3),
         *_aligned(kept, shrinks=3),
         *([] if backups else ["Backups: none"]),
+        *([_archived(archive)] if archive else []),
         _data(database),
         *([f"Data of before a restore: {', '.join(database['others'])}"] if database["others"] else []),
         f"Engine {versions['server']}, compose {versions['compose']}, buildx {versions['buildx']}",

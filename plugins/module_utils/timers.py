@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.drydock.stack.plugins.module_utils import dumps, engine
+from ansible_collections.drydock.stack.plugins.module_utils import archive, dumps, engine
 from ansible_collections.drydock.stack.plugins.module_utils.release import write_durably
 
 UNITS = Path("/etc/systemd/system")
@@ -35,9 +35,10 @@ def has_systemd() -> bool:
     return Path("/run/systemd/system").is_dir()
 
 
-def program() -> bytes:
-    """Return the program that is put on a host, which is a module of the collection as it stands."""
-    return inspect.getsource(dumps).encode()
+def programs(root: Path, wanted: Mapping[str, Any]) -> dict[Path, tuple[str, int]]:
+    """Return the programs that are put on a host, by path, with their modes: modules of the collection as they stand."""
+    wanted_ones = {"data": dumps, **({"archive": archive} if wanted.get("pitr") else {})}
+    return {root / "bin" / name: (inspect.getsource(module), 0o755) for name, module in wanted_ones.items()}
 
 
 def escaped(argument: str) -> str:
@@ -92,7 +93,7 @@ def files(root: Path, wanted: Mapping[str, Any], rclone: str) -> dict[Path, tupl
     """Return all files that are wanted, by path, with their modes."""
     timers = units(root, wanted) if has_systemd() else cron_table(root, wanted)
     return {
-        root / "bin" / "data": (program().decode(), 0o755),
+        **programs(root, wanted),
         root / dumps.SETTINGS: (json.dumps(wanted, indent=2) + "\n", 0o600),
         **({root / "secrets" / "rclone.conf": (rclone, 0o600)} if rclone else {}),
         **{path: (text, 0o644) for path, text in timers.items()},
@@ -114,7 +115,7 @@ def lacking(root: Path, wanted: Mapping[str, Any], rclone: str) -> list[Path]:
         if not path.is_file() or path.read_bytes() != text.encode() or path.stat().st_mode & 0o777 != mode
     ]
     off = [WANTS / path.name for path in needed if path.suffix == ".timer" and not (WANTS / path.name).exists()]
-    others = [root / "secrets" / "rclone.conf", *own(wanted["name"])]
+    others = [root / "secrets" / "rclone.conf", root / "bin" / "archive", *own(wanted["name"])]
     return [*differ, *off, *(path for path in others if path not in needed and path.exists())]
 
 
@@ -129,8 +130,9 @@ def install(root: Path, wanted: Mapping[str, Any], rclone: str) -> None:
                     f"fastapi_{command}_schedule is {wanted[option]}, which systemd refuses: {said.strip()[-200:]}"
                 )
     removed(wanted["name"], but=needed)
-    if not rclone:
-        (root / "secrets" / "rclone.conf").unlink(missing_ok=True)
+    for path in (root / "secrets" / "rclone.conf", root / "bin" / "archive"):
+        if path not in needed:
+            path.unlink(missing_ok=True)
     (root / "bin").mkdir(mode=0o750, exist_ok=True)
     for path, (text, mode) in needed.items():
         path.parent.mkdir(exist_ok=True)

@@ -49,11 +49,12 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import arguments, docker_cli, lock, timers
+from ansible_collections.drydock.stack.plugins.module_utils import archive, arguments, docker_cli, lock, timers
 from ansible_collections.drydock.stack.plugins.module_utils import release as releases
 
 VOLUMES = r"_(postgres_data(_[0-9]+)?|caddy_data|caddy_config)"
 STACK_FILES = ("current", "releases", "proxy", "bin", "backup.json")
+IMAGE_LABELS = ("drydock.stack", "drydock.postgres")
 
 
 def listed(*arguments):
@@ -85,14 +86,22 @@ def main():
     try:
         containers = listed("ps", "--all", "--filter", project, "--format", "{{ .Names }}")
         networks = listed("network", "ls", "--filter", project, "--format", "{{ .Name }}")
-        images = listed("image", "ls", "--filter", f"label=drydock.stack={name}", "--format", "{{ .Repository }}:{{ .Tag }}")
+        images = [
+            image
+            for label in IMAGE_LABELS
+            for image in listed("image", "ls", "--filter", f"label={label}={name}", "--format", "{{ .Repository }}:{{ .Tag }}")
+        ]
         volumes = [
             volume
             for volume in listed("volume", "ls", "--filter", project, "--format", "{{ .Name }}")
             if re.fullmatch(re.escape(name) + VOLUMES, volume)
         ]
         files = [path for path in (root / entry for entry in STACK_FILES) if path.exists() or path.is_symlink()]
+        # Without it the archive, which is a backup and stays, is of no use.
+        passphrase = [path for path in [archive.passphrase_file(root)] if path.exists()]
         secrets = [root / "secrets"] if (root / "secrets").exists() else []
+        if passphrase:
+            secrets = sorted({*(root / "secrets").iterdir()} - {*passphrase})
         backups = [root / "backups"] if (root / "backups").exists() and any((root / "backups").iterdir()) else []
         files += [path for path in timers.own(name) if path.exists()]
         if data:
@@ -128,7 +137,7 @@ def main():
         module.fail_json(msg=f"The stack {name} could not be removed: {error}")
     kept = [
         *(f"volume {volume}" for volume in volumes if not data),
-        *(f"path {path}" for path in (backups if data else secrets + backups)),
+        *(f"path {path}" for path in (passphrase + backups if data else secrets + passphrase + backups)),
     ]
     module.exit_json(changed=bool(removed), removed=removed, kept=kept)
 

@@ -165,6 +165,16 @@ backups:
       each; {} where no deploy has set them up.
   returned: always
   type: dict
+archive:
+  description:
+    - The C(repository) of the archive, the times C(since) and C(until) that it can be restored to, how many segments are
+      C(waiting) for it, its C(backups), the newest first, and C(problems), one line each; {} where there is none.
+  returned: always
+  type: dict
+archive_problem:
+  description: Why an archive cannot be begun where it is asked for, or "".
+  returned: always
+  type: str
 proven_days:
   description: How many days ago a backup was restored with success, -1 for never.
   returned: always
@@ -204,6 +214,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.drydock.stack.plugins.module_utils import (
+    archive,
     arguments,
     database_guards,
     docker_cli,
@@ -415,6 +426,12 @@ def backups(root):
     return dumps.listing(settings, root) if settings else {}
 
 
+def archived(name, root):
+    """Return how the archive of the database is, {} where there is none; the runs of its backups are told with the others."""
+    settings = dumps.read_json(root / dumps.SETTINGS)
+    return archive.health(settings, root) if settings.get("pitr") else {}
+
+
 def proven_days(root):
     days = dumps.proven_days(dumps.read_json(root / "backups" / dumps.STATE), dumps.now())
     return -1 if days is None else round(days, 2)
@@ -453,6 +470,7 @@ def read(parameters):
         "volume": {"name": live_volume(root, name), "exists": False, "major": "", "database": "", "user": ""},
         "answer": {"status": 0, "slot": ""},
         "database_problem": "",
+        "archive": {},
         "front": {"subnet": "", "range": "", "proxy": ""},
     }
     try:
@@ -465,6 +483,7 @@ def read(parameters):
             front=lambda: front(name),
             answer=lambda: answer(parameters["probe"], root),
             database_problem=lambda: unreachable(parameters["database"]),
+            archive=lambda: archived(name, root),
         )
     except (docker_cli.EngineError, json.JSONDecodeError) as error:
         result["engine"]["problem"] = str(error)
@@ -493,6 +512,7 @@ def read(parameters):
         restoring=dumps.read_json(root / RESTORING).get("volume", ""),
         rotating=rotation.under_way(root),
         backups=backups(root),
+        archive_problem=archive.unusable(parameters["backup"], root) if (parameters["backup"] or {}).get("pitr") else "",
         proven_days=proven_days(root),
         database_warnings=database_warnings(name, root, result["services"]) if parameters["ask_database"] else [],
         scheduled=scheduled(root, parameters["backup"], parameters["rclone_config"]),

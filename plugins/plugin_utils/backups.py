@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,4 +31,16 @@ def backup_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         "alert": list(settings["fastapi_alert_command"]),
         "drill_schedule": settings["fastapi_drill_schedule"],
         "drill_query": settings["fastapi_drill_query"],
+        "pitr": pitr_settings(settings),
+    }
+
+
+def pitr_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return where the archive of the database is, {} where there is none."""
+    if not settings["fastapi_pitr_enabled"]:
+        return {}
+    return {
+        "repository": posixpath.normpath(settings["fastapi_pitr_repository"]),
+        "keep": int(settings["fastapi_pitr_keep"]),
+        "encrypted": bool(settings["fastapi_pitr_encrypted"]),
     }

@@ -13,6 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible.template import trust_as_template
+from ansible_collections.drydock.stack.plugins.module_utils.archive import (
+    container_environment,
+    image_of,
+    server_settings,
+)
 from ansible_collections.drydock.stack.plugins.module_utils.bundle import Entry, bundle_hash
 from ansible_collections.drydock.stack.plugins.module_utils.dumps import initdb_arguments
 from ansible_collections.drydock.stack.plugins.module_utils.quoting import database_url
@@ -62,6 +67,8 @@ class Renderer:
             "__fastapi_never": list(NEVER),
             "__fastapi_front": dict(host["front"]),
             "__fastapi_own_database": not settings.get("fastapi_database_host"),
+            "__fastapi_database_image": database_image(settings),
+            "__fastapi_archive": archive_environment(settings),
             "__fastapi_postgres_mount": postgres_mount(settings["fastapi_postgres_image"]),
             # They count on an empty volume alone, and others would make the container of a database anew for nothing.
             "__fastapi_initdb_arguments": host["services"].get("db", {}).get("initdb")
@@ -222,7 +229,25 @@ def postgres_command(settings: Mapping[str, Any], engine: Mapping[str, Any]) -> 
         max_connections=int(given.get("max_connections", needed)),
         major=postgres_major(settings["fastapi_postgres_image"]),
     )
-    return ["postgres", *(word for name, value in {**tuned, **given}.items() for word in ("-c", f"{name}={value}"))]
+    archived = server_settings(int(settings["fastapi_pitr_archive_timeout"])) if settings["fastapi_pitr_enabled"] else {}
+    told = {**tuned, **given, **archived}
+    return ["postgres", *(word for name, value in told.items() for word in ("-c", f"{name}={value}"))]
+
+
+def database_image(settings: Mapping[str, Any]) -> str:
+    """Return what the database runs on: PostgreSQL's image, or where it is archived the one with pgBackRest."""
+    image = settings["fastapi_postgres_image"]
+    return image_of(settings["fastapi_name"], image) if settings["fastapi_pitr_enabled"] else image
+
+
+def archive_environment(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return what pgBackRest in the database's container is told, {} where nothing is archived."""
+    if not settings["fastapi_pitr_enabled"]:
+        return {}
+    image = settings["fastapi_postgres_image"]
+    return container_environment(
+        settings["fastapi_name"], settings["fastapi_database_user"], postgres_mount(image), postgres_major(image)
+    )
 
 
 def postgres_value(value: Any) -> str:

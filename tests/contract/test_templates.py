@@ -62,6 +62,7 @@ MATRIX = {
         "fastapi_env": {"A": "a\"b$c\\d\n'e", "B": "", "C": "#$${x}", "D": "ünï\u2028"},
         "fastapi_root": "/srv/my stacks/$shop",
     },
+    "an archive": {"fastapi_pitr_enabled": True, "fastapi_pitr_repository": "/mnt/the archive/$shop"},
     "a database elsewhere": {"fastapi_database_host": "db.example.com", "fastapi_database_port": 6432},
     "other names of the database settings": {
         "fastapi_database_env": {"url": "SQLALCHEMY_URL", "password": "PGPASSWORD"},
@@ -212,3 +213,21 @@ def test_the_minimal_image_is_made_from_nothing_but_what_is_gathered(render):
     assert "COPY --from=runtime /opt/runtime /" in final
     # There is no shell to run anything with.
     assert [line for line in final.splitlines() if line.startswith("RUN ") and not line.startswith("RUN [")] == []
+
+
+def test_a_database_is_archived_where_that_is_asked_for(render):
+    """The image is the one that the host makes, and nothing of the archive stands in the file of a stack without one."""
+    release = render(fastapi_pitr_enabled=True, fastapi_name="shop")
+    database = yaml.safe_load((release / "compose.yaml").read_text())["services"]["db"]
+    assert database["image"].startswith("shop_postgres:")
+    assert database["pull_policy"] == "never"
+    assert database["environment"]["PGBACKREST_STANZA"] == "shop"
+    assert "archive_command=pgbackrest archive-push %p" in database["command"]
+    assert {volume["target"]: volume.get("read_only") for volume in database["volumes"] if isinstance(volume, dict)} == {
+        "/etc/pgbackrest": True,
+        "/var/lib/pgbackrest": None,
+    }
+
+
+def test_a_database_that_is_not_archived_knows_nothing_of_it(render):
+    assert "pgbackrest" not in (render() / "compose.yaml").read_text()

@@ -16,6 +16,7 @@ GOOD = {
     "volume": {"name": "shop_postgres_data", "exists": True, "major": "17", "database": "shop", "user": "shop"},
     "password": "kept",
     "current": "old",
+    "archive_problem": "",
     "proven_days": -1,
     "rotating": False,
     "restoring": "",
@@ -51,6 +52,12 @@ def refusals(path="", value=None, **settings):
 
 def test_a_good_host_is_not_refused():
     assert refusals() == []
+
+
+def test_an_archive_that_cannot_be_begun_is_told():
+    assert refusals("archive_problem", "fastapi_pitr_repository is away; mount it.") == [
+        "fastapi_pitr_repository is away; mount it."
+    ]
 
 
 def test_the_sample_application_is_followed_by_itself_and_by_any_other():

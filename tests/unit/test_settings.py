@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 ROLE = Path(__file__).parents[2] / "roles" / "fastapi"
 DEFAULTS = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text("utf-8")) | {
     "fastapi_root": "/opt/app",
+    "fastapi_pitr_repository": "/opt/app/backups/pgbackrest",
     "fastapi_source": "/srv/shop",
     "fastapi_database_name": "app",
     "fastapi_database_user": "app",
@@ -45,6 +46,7 @@ CONTAINER = "for the application that is its own container; use a name or an add
 ONE_LINE = "use text on one line, without control characters."
 BUNDLE = "use the absolute path of a file on the host, without '..', commas and quotes, or \"\" for none."
 REVISION = "use a branch, a tag or a commit."
+FOLDER = "use the absolute path of a folder on the host, without '..' and ':', such as /mnt/archive/shop."
 PATTERN = "use a pattern of .dockerignore below the source, without '!', '#' or '/' before it, '..' and outer spaces."
 REQUIREMENT = 'use a requirement such as "uvicorn[standard]>=0.30", without options and paths.'
 
@@ -270,6 +272,14 @@ BAD: list[tuple[str, Any, str]] = [
     ("fastapi_log_max_file", 0, "use 1 to 1000."),
     ("fastapi_status_format", "xml", "use one of table, json."),
     ("fastapi_status_file", ["status.json"], QUOTE),
+    ("fastapi_pitr_repository", "archive", FOLDER),
+    ("fastapi_pitr_repository", "/", FOLDER),
+    ("fastapi_pitr_repository", "/mnt/../etc", FOLDER),
+    ("fastapi_pitr_enabled", "yes", "use true or false."),
+    ("fastapi_pitr_encrypted", 1, "use true or false."),
+    ("fastapi_pitr_archive_timeout", 0, "use 1 to 86400."),
+    ("fastapi_pitr_keep", 0, "use 1 to 1000."),
+    ("fastapi_restore_target_time", 20260131, QUOTE),
     ("fastapi_remove_data", True, QUOTE),
     ("fastapi_maintenance_enabled", "on Sunday", "use true or false."),
     ("fastapi_maintenance_page", 503, QUOTE),
@@ -395,6 +405,7 @@ GOOD: list[dict[str, Any]] = [
     {"fastapi_status_format": "json", "fastapi_status_file": "../status.json", "fastapi_remove_data": "app"},
     {"fastapi_maintenance_page": "", "fastapi_maintenance_retry_after": "60"},
     {"fastapi_logs_service": "db", "fastapi_logs_lines": "10"},
+    {"fastapi_pitr_enabled": True, "fastapi_restore_target_time": "2026-01-31 03:30:00.5+01"},
     {"fastapi_exec_command": ["python", "-c", "print(1)\nprint(2)"], "fastapi_psql_query": "SELECT 1;\nSELECT 'é'"},
 ]
 
@@ -443,6 +454,43 @@ def test_a_good_value_is_taken(values: dict[str, Any]) -> None:
             {"fastapi_image_variant": "minimal", "fastapi_dockerfile": "Dockerfile"},
             "fastapi_image_variant is minimal and fastapi_dockerfile is set, which says itself what the image is; "
             "leave one of them out.",
+        ),
+        (
+            {"fastapi_restore_target_time": "2026-01-31T02:30:00Z"},
+            "fastapi_restore_target_time is 2026-01-31T02:30:00Z, and fastapi_pitr_enabled is false; give the archive that the "
+            "stack is deployed with, or restore a dump with fastapi_restore_from.",
+        ),
+        (
+            {
+                "fastapi_pitr_enabled": True,
+                "fastapi_restore_target_time": "2026-01-31T02:30:00Z",
+                "fastapi_restore_from": "20260131T023000Z.dump",
+            },
+            "fastapi_restore_target_time is 2026-01-31T02:30:00Z, and fastapi_restore_from is 20260131T023000Z.dump, a dump, "
+            "which is of one moment; leave one of them out.",
+        ),
+        (
+            {"fastapi_pitr_enabled": True, "fastapi_database_host": "db.example.com"},
+            "fastapi_pitr_enabled is true, and fastapi_database_host names a database that is not the stack's own; have its "
+            "provider archive it, and leave fastapi_pitr_enabled out.",
+        ),
+        (
+            {"fastapi_pitr_enabled": True, "fastapi_backup_schedule": ""},
+            "fastapi_pitr_enabled is true, and fastapi_backup_schedule is empty, so that the archive would grow without end; "
+            "give a schedule.",
+        ),
+        (
+            {"fastapi_pitr_enabled": True, "fastapi_pitr_repository": "/mnt/a,b"},
+            "fastapi_pitr_repository is /mnt/a,b, and fastapi_pitr_enabled is true; use a path without commas.",
+        ),
+        (
+            {"fastapi_pitr_enabled": True, "fastapi_postgres_settings": {"archive_timeout": 5}},
+            "fastapi_postgres_settings.archive_timeout is set, and fastapi_pitr_enabled is true, which sets it itself; leave it "
+            "out, and use fastapi_pitr_archive_timeout.",
+        ),
+        (
+            {"fastapi_pitr_enabled": True, "fastapi_postgres_settings": {"wal_level": "minimal"}},
+            "fastapi_postgres_settings.wal_level is minimal, and fastapi_pitr_enabled needs replica; leave it out.",
         ),
     ],
 )

@@ -38,6 +38,7 @@ HOST = {
     "volume": {"name": "shop_postgres_data", "exists": True, "major": "17"},
     "engine": {"server": "26.1", "compose": "2.26", "buildx": "0.13", "problem": ""},
     "backups": {},
+    "archive": {},
     "other_volumes": [],
     "database_warnings": [],
     "disk": {"engine": 10 * 10**9, "stack": 5_550_000_000},
@@ -124,3 +125,17 @@ def test_what_is_to_be_looked_into_in_the_database_is_told():
     status = summary({**HOST, "database_warnings": ["checksums are off; turn them on."]}, "shop")
     assert status["database"]["problems"] == ["checksums are off; turn them on."]
     assert "Database: checksums are off; turn them on." in table(status)
+
+
+def test_the_archive_is_told_with_what_is_wrong_with_it():
+    archive = {
+        "repository": "/mnt/archive", "since": "2026-03-01T02:30:00Z", "until": "2026-03-31T12:00:00Z", "waiting": 3,
+        "backups": [{}, {}], "problems": ["it is full"],
+    }  # fmt: skip
+    lines = table(summary(HOST | {"archive": archive}, "shop"))
+    assert "Archive: it is full" in lines
+    assert (
+        "Archive: /mnt/archive, any time from 2026-03-01T02:30:00Z to 2026-03-31T12:00:00Z, 2 backups, 3 segments wait" in lines
+    )
+    assert "Archive: /mnt/archive, no time can be restored" in table(summary(HOST | {"archive": archive | {"since": ""}}, "shop"))
+    assert not any("Archive" in line for line in table(summary(HOST, "shop")))

@@ -78,3 +78,12 @@ def test_what_is_switched_off_goes(root):
     assert not list(timers.CRON.iterdir())
     timers.install(root, WANTED, "")
     assert [path.name for path in timers.removed("shop")] == ["drydock-shop"]
+
+
+def test_the_program_of_the_archive_is_there_where_there_is_one(root):
+    timers.install(root, {**WANTED, "pitr": {"keep": 2}}, "")
+    assert {path.name for path in (root / "bin").iterdir()} == {"data", "archive"}
+    assert timers.lacking(root, {**WANTED, "pitr": {"keep": 2}}, "") == []
+    assert root / "bin" / "archive" in timers.lacking(root, WANTED, "")
+    timers.install(root, WANTED, "")
+    assert {path.name for path in (root / "bin").iterdir()} == {"data"}

@@ -26,6 +26,7 @@ VARIABLES = \
 	$(if $(ON),-e '{"fastapi_maintenance_enabled": $(ON)}') \
 	$(if $(PAGE),-e "fastapi_maintenance_page='$(PAGE)'") \
 	$(if $(FROM),-e "fastapi_restore_from='$(FROM)'") \
+	$(if $(TARGET_TIME),-e "fastapi_restore_target_time='$(TARGET_TIME)'") \
 	$(if $(IDENTITY),-e "fastapi_restore_identity='$(IDENTITY)'") \
 	$(if $(CONFIRM),-e "fastapi_restore_confirm='$(CONFIRM)'" -e "fastapi_upgrade_confirm='$(CONFIRM)'") \
 	$(if $(FILE),-e "fastapi_status_file='$(FILE)'") \

@@ -1,16 +1,23 @@
 # Copyright: The drydock.stack maintainers
 # MIT License (see LICENSE)
-"""Volumes with the data of a stack: new ones, filled from a dump and compared with it, before they are live."""
+"""Volumes with the data of a stack: new ones, filled from a dump or from the archive, and looked into, before they are live."""
 
 from __future__ import annotations
 
+import datetime
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.drydock.stack.plugins.module_utils import docker_cli, dumps
+from ansible_collections.drydock.stack.plugins.module_utils import archive, docker_cli, dumps, rotation
 from ansible_collections.drydock.stack.plugins.module_utils import release as releases
+
+# Seconds that a database may take to go through its log; a day of many writes takes an hour.
+RECOVERY_TIMEOUT = 12 * 3600
+# What pgBackRest has the database do at its first start, which is over.
+RECOVERED = ("restore_command", "recovery_target_time", "recovery_target_action", "recovery_target_timeline")
 
 # On a volume: the one with the data of the major version before, for the way back.
 BEFORE = "drydock.before"
@@ -45,6 +52,16 @@ def forget(name: str, root: Path) -> None:
     (root / releases.RESTORING).unlink(missing_ok=True)
 
 
+def create(settings: Mapping[str, Any], root: Path, name: str, source: str, volume: str, before: str) -> None:
+    """Make a volume that is not live, and say so, for the next run to remove."""
+    told = {
+        "com.docker.compose.project": name, "com.docker.compose.volume": "postgres_data",
+        "drydock.database": settings["database"], "drydock.user": settings["user"], **({BEFORE: before} if before else {}),
+    }  # fmt: skip
+    releases.write_durably(root / releases.RESTORING, json.dumps({"volume": volume, "dump": source}).encode(), 0o600)
+    docker_cli.docker("volume", "create", *(f"--label={key}={value}" for key, value in told.items()), volume)
+
+
 def fill(
     settings: Mapping[str, Any], root: Path, name: str, dump: Path, manifest: Mapping[str, Any], volume: str, before: str = ""
 ) -> None:
@@ -53,12 +70,7 @@ def fill(
     ``before`` is the volume with the data of the major version before, "" for none.
     """
     container = f"{name}-restore"
-    told = {
-        "com.docker.compose.project": name, "com.docker.compose.volume": "postgres_data",
-        "drydock.database": settings["database"], "drydock.user": settings["user"], **({BEFORE: before} if before else {}),
-    }  # fmt: skip
-    releases.write_durably(root / releases.RESTORING, json.dumps({"volume": volume, "dump": dump.name}).encode(), 0o600)
-    docker_cli.docker("volume", "create", *(f"--label={key}={value}" for key, value in told.items()), volume)
+    create(settings, root, name, dump.name, volume, before)
     dumps.database_starts(settings, root, container, volume, manifest, durable=True)
     dumps.restore_into(settings, container, dump)
     apart = dumps.differences(container, manifest)
@@ -67,3 +79,49 @@ def fill(
     dumps.run(dumps.inside(container, "vacuumdb", "--analyze-only", "--quiet"), "The restored data cannot be analysed")
     docker_cli.docker("stop", "--time", "90", container)
     dumps.removed(container)
+
+
+def too_late(log: str) -> str:
+    """Return how far the log of a database says that its archive reaches, "" where it did not end for want of more."""
+    if "recovery ended before configured recovery target was reached" not in log:
+        return ""
+    last = re.search(r"last completed transaction was at log time (\S+ \S+)", log)
+    return f"the last transaction in it is of {last[1]}; use that time, or an earlier one." if last else "use an earlier time."
+
+
+def fill_to(
+    settings: Mapping[str, Any], root: Path, name: str, label: str, when: datetime.datetime, volume: str, before: str = ""
+) -> dict[str, Any]:
+    """Make the volume with the data as it was at a time, and read all of it; return what there is. Raises DataError.
+
+    ``label`` is the backup of the archive to begin from; of what came later, that on its timeline counts. The archive is not
+    written to: what the new timeline has is archived once it is live.
+    """
+    container = f"{name}-restore"
+    own = {**settings, "image": archive.image_of(name, settings["image"])}
+    create(settings, root, name, label, volume, before)
+    head = archive.beside(settings, root)
+    mounted = ["--name", container, "--mount", f"type=volume,source={volume},target={settings['mount']}"]
+    archive.asked(
+        [*head[:-1], *mounted, head[-1]], f"{label} cannot be restored from the archive", "restore", f"--set={label}",
+        "--type=time", f"--target={when:%Y-%m-%d %H:%M:%S.%f}+00", "--target-timeline=current", "--target-action=promote",
+    )  # fmt: skip
+    server = ["-c", "hot_standby=off", "-c", "archive_mode=on", "-c", "archive_command="]
+    mounts = archive.scratch(settings, root)
+    try:
+        dumps.database_starts(own, root, container, volume, durable=True, more=mounts, server=server, timeout=RECOVERY_TIMEOUT)
+    except dumps.DataError:
+        if why := too_late(docker_cli.run("logs", "--tail", "30", container, merged=True)[1]):
+            raise dumps.DataError(f"The archive does not reach {when:{dumps.TIME}}: {why}") from None
+        raise
+    # The password, and who is asked for it, are those of then.
+    rotation.alter(container, rotation.current(root).read_text())
+    rotation.let_in(container, [])
+    with dumps.Session(container) as session:
+        contents = session.contents()
+        contents["until"] = session.rows("SELECT pg_last_xact_replay_timestamp();")[0]
+        for setting in RECOVERED:
+            session.rows(f"ALTER SYSTEM RESET {setting};")
+    docker_cli.docker("stop", "--time", "90", container)
+    dumps.removed(container)
+    return contents

@@ -12,11 +12,16 @@ description:
     has the stack use it. The old volume stays.
   - Which volume is live is said by one file of the stack's folder, so that there is no moment at which it is neither. Where the
     stack does not come up on the new volume, the old one is live again.
+  - With O(target_time) the data is that of the archive at that time; the image that C(drydock.stack.archive) makes is needed.
   - On a host without the stack the volume is made, and used by the deploy that follows.
 options:
   source:
     description: Name of a dump in C(backups), path of one on the host, C(copy) or C(copy:<name>) for one that was copied off the
       host; "" for the newest one on the host.
+    type: str
+    default: ""
+  target_time:
+    description: Time with a zone that the database is taken back to, "" for a dump.
     type: str
     default: ""
   identity:
@@ -48,7 +53,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 dump:
-  description: Name of the dump.
+  description: Name of the dump, or of the archive's backup that was begun from.
   returned: always
   type: str
 volume:
@@ -58,6 +63,10 @@ volume:
 before:
   description: Name of the volume that was live before, "" for none.
   returned: always
+  type: str
+until:
+  description: When the last transaction in it was committed, "" for a dump.
+  returned: when not in check mode
   type: str
 rows:
   description: How many rows were counted in it, -1 where the dump has no manifest to compare with.
@@ -73,11 +82,13 @@ seconds_away:
   type: float
 """
 
+import contextlib
 import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.drydock.stack.plugins.module_utils import (
+    archive,
     arguments,
     containers,
     docker_cli,
@@ -88,7 +99,7 @@ from ansible_collections.drydock.stack.plugins.module_utils import (
 )
 from ansible_collections.drydock.stack.plugins.module_utils import release as releases
 from ansible_collections.drydock.stack.plugins.module_utils.asking import Probe
-from ansible_collections.drydock.stack.plugins.module_utils.volumes import BEFORE, fill, forget, labels, new_volume
+from ansible_collections.drydock.stack.plugins.module_utils.volumes import BEFORE, fill, fill_to, forget, labels, new_volume
 
 
 def compose(folder, *arguments):
@@ -107,6 +118,21 @@ def chosen(settings, root, source, identity):
     if not found:
         raise dumps.DataError(f"There is no backup in {root}/backups; give one as fastapi_restore_from.")
     return found[0]
+
+
+def backup_before(settings, root, name, when):
+    """Return the backup of the archive to begin from; raises DataError."""
+    if not settings.get("pitr"):
+        raise dumps.DataError("There is no archive to restore a time from; fastapi_pitr_enabled is false.")
+    if when > dumps.now():
+        raise dumps.DataError(
+            f"fastapi_restore_target_time is {when:{dumps.TIME}}, and now it is {dumps.now():{dumps.TIME}}; use a time of before."
+        )
+    if (containers.look(containers.name_of(name, "db")) or {}).get("State", {}).get("Running"):
+        # Where that fails, the archive may have what is needed all the same, which is seen in the end.
+        with contextlib.suppress(dumps.DataError):
+            archive.flushed(settings)
+    return archive.chosen(archive.read(settings, archive.beside(settings, root)), when, settings["image"])
 
 
 def revision_refusal(root, manifest):
@@ -184,11 +210,62 @@ class Swap:
             ) from error
 
 
+class Dump:
+    """The data of a dump, as it is counted in its manifest."""
+
+    def __init__(self, settings, root, source, identity):
+        self.settings, self.root = settings, root
+        self.dump = chosen(settings, root, source, identity)
+        self.name, self.manifest = self.dump.name, dumps.sound(self.dump)
+        dumps.belongs(settings, self.manifest, self.dump)
+        dumps.room_for(self.manifest, self.dump, root)
+
+    def refusal(self, runs):
+        """Return why the stack cannot run on it, "" where it can."""
+        return revision_refusal(self.root, self.manifest) if runs else ""
+
+    def fill(self, name, volume, before, runs):
+        """Make the volume; return how many rows there are, -1 where it is not known, and "" for the time."""
+        fill(self.settings, self.root, name, self.dump, self.manifest, volume, before)
+        return (sum(self.manifest["rows"].values()) if self.manifest else -1), ""
+
+    def live(self):
+        """Note that the dump has been proven."""
+        at = f"{dumps.now():{dumps.TIME}}"
+        if self.manifest:
+            dumps.change_state(self.root, proof={"name": self.name, "at": at, "ok": True, "message": ""}, proven=at)
+
+
+class Moment:
+    """The data as it was at a time, out of the archive."""
+
+    def __init__(self, settings, root, name, text):
+        self.settings, self.root, self.when = settings, root, archive.moment(text)
+        backup = backup_before(settings, root, name, self.when)
+        self.name = backup["label"]
+        dumps.room_for({"size": backup["info"]["size"]}, Path(self.name), root)
+
+    def refusal(self, runs):
+        """Which revision it is at is known once it is restored."""
+        return ""
+
+    def fill(self, name, volume, before, runs):
+        """Make the volume; return how many rows there are, and when the last transaction in it was committed."""
+        found = fill_to(self.settings, self.root, name, self.name, self.when, volume, before)
+        if refusal := revision_refusal(self.root, found) if runs else "":
+            raise dumps.DataError(refusal)
+        return sum(found["rows"].values()), found["until"]
+
+    def live(self):
+        """A dump is not proven by it."""
+
+
 def main():
     module = AnsibleModule(
         argument_spec={
             **arguments.STACK,
             "source": {"type": "str", "default": ""},
+            "target_time": {"type": "str", "default": ""},
             "identity": {"type": "str", "default": ""},
             "timeout": {"type": "float", "default": 60},
             **arguments.TOKEN,
@@ -209,17 +286,19 @@ def main():
         with dumps.alone(root, "A restore"):
             lock.check(root, module.params["token"])
             forget(name, root)
-            dump = chosen(settings, root, module.params["source"], module.params["identity"])
-            manifest = dumps.sound(dump)
-            dumps.belongs(settings, manifest, dump)
-            dumps.room_for(manifest, dump, root)
+            target = module.params["target_time"]
+            data = (
+                Moment(settings, root, name, target)
+                if target
+                else Dump(settings, root, module.params["source"], module.params["identity"])
+            )
             volume, before = new_volume(name), releases.live_volume(root, name)
-            refusal = revision_refusal(root, manifest) or releases.ignores_volume(root / "current", name, volume) if runs else ""
+            refusal = data.refusal(runs) or (releases.ignores_volume(root / "current", name, volume) if runs else "")
             if refusal:
                 raise dumps.DataError(refusal)
             releases.keep_password(root, module.params["database_password"])
             try:
-                fill(settings, root, name, dump, manifest, volume, labels(before).get(BEFORE, ""))
+                rows, until = data.fill(name, volume, labels(before).get(BEFORE, ""), runs)
                 lock.check(root, module.params["token"])
                 away = time.monotonic()
                 if runs:
@@ -228,9 +307,7 @@ def main():
                     releases.write_durably(root / releases.VOLUME, f"{volume}\n".encode(), 0o644)
             finally:
                 forget(name, root)
-            at = f"{dumps.now():{dumps.TIME}}"
-            if manifest:
-                dumps.change_state(root, proof={"name": dump.name, "at": at, "ok": True, "message": ""}, proven=at)
+            data.live()
     except (dumps.DataError, docker_cli.EngineError, lock.LockLostError) as error:
         # Among it may be what a migration, or the application, said.
         module.fail_json(msg=f"Nothing was restored. {hiding.hider(root)(str(error))}")
@@ -240,10 +317,11 @@ def main():
         )
     module.exit_json(
         changed=True,
-        dump=dump.name,
+        dump=data.name,
         volume=volume,
         before=before if runs else "",
-        rows=sum(manifest["rows"].values()) if manifest else -1,
+        rows=rows,
+        until=until,
         seconds=round(time.monotonic() - began, 1),
         seconds_away=round(time.monotonic() - away, 1) if runs else 0.0,
     )

@@ -109,7 +109,9 @@ def fill_to(
     server = ["-c", "hot_standby=off", "-c", "archive_mode=on", "-c", "archive_command="]
     mounts = archive.scratch(settings, root)
     try:
-        dumps.database_starts(own, root, container, volume, durable=True, more=mounts, server=server, timeout=RECOVERY_TIMEOUT)
+        dumps.database_starts(
+            own, root, container, volume, {}, durable=True, more=mounts, server=server, timeout=RECOVERY_TIMEOUT
+        )
     except dumps.DataError:
         if why := too_late(docker_cli.run("logs", "--tail", "30", container, merged=True)[1]):
             raise dumps.DataError(f"The archive does not reach {when:{dumps.TIME}}: {why}") from None

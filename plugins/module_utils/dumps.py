@@ -748,7 +748,8 @@ def database_starts(
 ) -> None:  # fmt: skip
     """Start a database container that nobody reaches, on a volume of its own, and wait until it answers; raises DataError.
 
-    A new volume is made for the dump of the ``manifest``; ``more`` are options of the container, ``server`` settings of PostgreSQL.
+    A new volume is made for the dump of the ``manifest``. ``more`` are options of the container, ``server`` settings of its
+    server.
     """
     arguments = initdb_arguments(made_for(settings, manifest))
     options = [

@@ -12,10 +12,12 @@ TEMPLATES = Path(__file__).parents[2] / "templates"
 
 
 @pytest.fixture
-def settings(tmp_path: Path) -> dict[str, str]:
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     shutil.copytree(TEMPLATES, tmp_path / "templates")
     (tmp_path / "Dockerfile").write_text("FROM scratch\n")
-    return {"fastapi_templates": str(tmp_path / "templates"), "fastapi_dockerfile": str(tmp_path / "Dockerfile")}
+    # Messages cut long paths.
+    monkeypatch.chdir(tmp_path)
+    return {"fastapi_templates": "templates", "fastapi_dockerfile": "Dockerfile"}
 
 
 def test_files_that_are_there_are_taken(settings: dict[str, str]) -> None:
@@ -26,9 +28,7 @@ def test_files_that_are_there_are_taken(settings: dict[str, str]) -> None:
 def test_what_is_not_utf8_is_refused(settings: dict[str, str], tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"# \xff\n")
     variable, found = ("fastapi_templates", "templates") if "/" in name else ("fastapi_dockerfile", name)
-    assert validate.missing_files(settings) == [
-        f"{variable} is {tmp_path / found}, and {Path(name).name} is not UTF-8; save it as such."
-    ]
+    assert validate.missing_files(settings) == [f"{variable} is {found}, and {Path(name).name} is not UTF-8; save it as such."]
 
 
 def test_what_is_not_there_is_refused_in_words_that_can_be_printed(settings: dict[str, str]) -> None:
@@ -41,7 +41,7 @@ def test_what_is_not_there_is_refused_in_words_that_can_be_printed(settings: dic
     ]
 
 
-def test_what_cannot_be_read_is_refused(settings: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_read_is_refused(settings: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(path: Path) -> bytes:
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -49,5 +49,5 @@ def test_what_cannot_be_read_is_refused(settings: dict[str, str], tmp_path: Path
     said = validate.missing_files(settings)
     assert len(said) == 6
     assert said[-1] == (
-        f"fastapi_dockerfile is {tmp_path}/Dockerfile, and Dockerfile cannot be read: Permission denied; give read access to it."
+        "fastapi_dockerfile is Dockerfile, and Dockerfile cannot be read: Permission denied; give read access to it."
     )

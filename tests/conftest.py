@@ -162,8 +162,10 @@ def lab(run: Run, one_at_a_time: Callable[[str], AbstractContextManager[None]]) 
 
 @pytest.fixture(scope="session")
 def tools(one_at_a_time: Callable[[str], AbstractContextManager[None]]) -> dict[str, Path]:
-    """Compose and Caddy from Debian packages, unpacked and not installed, the same on every machine."""
+    """Compose and Caddy from Debian packages, unpacked and not installed, the same on every machine; and Caddy of today."""
     found = {"compose": TOOLS / "usr/libexec/docker/cli-plugins/docker-compose", "caddy": TOOLS / "usr/bin/caddy"}
+    newest = shutil.which("caddy", path=str(Path(sys.executable).parent))
+    assert newest, "caddy is not beside python; it is in tests/requirements.txt"
     with one_at_a_time("tools"):
         if not all(path.exists() for path in found.values()):
             shutil.rmtree(TOOLS, ignore_errors=True)
@@ -172,4 +174,4 @@ def tools(one_at_a_time: Callable[[str], AbstractContextManager[None]]) -> dict[
             settings = ["--aptopt=Acquire::Check-Valid-Until false", "trixie", str(TOOLS)]
             made = subprocess.run([*command, *settings], capture_output=True, text=True, check=False)
             assert made.returncode == 0, made.stderr
-    return found
+    return {**found, "caddy_of_today": Path(newest)}

@@ -246,6 +246,11 @@ def recorded(folder: Path) -> dict[str, Any]:
     return json.loads(file.read_text()) if file.is_file() else {}
 
 
+def without_hashes(caddyfile: str) -> str:
+    """Return the text of a Caddyfile with the hashes of passwords hidden."""
+    return re.sub(r"\$2[aby]\$\S+", "***", caddyfile)
+
+
 def masked(env: str, other: str = "") -> str:
     """Return the text of a .env with its values hidden; those that differ from the other's are told as such."""
     # At line feeds alone: other characters that end a line for Python stand within values.

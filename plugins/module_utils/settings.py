@@ -95,6 +95,10 @@ SCHEDULE = re.compile(r"[A-Za-z0-9*:,./~ -]{1,80}")
 RCLONE_PLACE = re.compile(r"[A-Za-z0-9_.-][A-Za-z0-9_. -]*:[^\0]*")
 RECIPIENT = re.compile(r"age1[a-z0-9]{58}|ssh-(ed25519|rsa) [A-Za-z0-9+/=]+( .*)?")
 STATIC_URL = re.compile(r"(/[A-Za-z0-9][A-Za-z0-9._~-]*)+")
+LOCKED_PATH = re.compile(rf"/|{STATIC_URL.pattern}")
+# Below 10 a password is soon guessed from its hash, and above 14 the front door is soon kept busy by guesses.
+PASSWORD_HASH = re.compile(r"\$2[aby]\$1[0-4]\$[./A-Za-z0-9]{53}")
+USER = re.compile(r"(?!import$)[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+@-]*")
 GIT_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[^/@\s]+@[^/:\s]+:")
@@ -589,6 +593,20 @@ def _query(name: str, value: Any) -> Iterator[str]:
         yield f"{name} is empty, or holds a NUL character or invalid Unicode; give SQL, such as 'SELECT version()'."
 
 
+def _basic_auth_users(name: str, value: Any) -> Iterator[str]:
+    if not isinstance(value, Mapping):
+        yield f"{name} is {kind(value)}; use a mapping of names to bcrypt hashes of passwords."
+        return
+    for user, password in value.items():
+        if not isinstance(user, str) or not USER.fullmatch(user):
+            yield f"{name} has the name {shown(user)}; use letters, digits, '.', '_', '@' and '-', and another name than import."
+        elif not isinstance(password, str) or not PASSWORD_HASH.fullmatch(password):
+            yield (
+                f"{name}.{user} is no bcrypt hash with a cost of 10 to 14; make one with `caddy hash-password`, or with "
+                "`htpasswd -nBC 12`."
+            )
+
+
 def _keep(name: str, value: Any) -> Iterator[str]:
     if not isinstance(value, Mapping):
         yield _say(name, value, f"use a mapping of {', '.join(BACKUP_KEEP)} to numbers.")
@@ -691,6 +709,10 @@ RULES: dict[str, Rule] = {
     "fastapi_static_dir": _text(_static_dir, empty=True),
     "fastapi_static_url": _text(_matches(STATIC_URL, "use a path such as /static, without a slash at its end.")),
     "fastapi_request_body_limit": _text(_body_size),
+    "fastapi_basic_auth_paths": _list(
+        _matches(LOCKED_PATH, "use a path such as /docs, without a slash at its end, or / for all.")
+    ),
+    "fastapi_basic_auth_users": _basic_auth_users,
     "fastapi_dockerfile": _text(_path, empty=True),
     "fastapi_templates": _text(_short),
     "fastapi_python_image": _text(_image),
@@ -748,6 +770,11 @@ def _together(settings: Mapping[str, Any]) -> Iterator[str]:
         yield f"fastapi_tls is {tls} and fastapi_domain is not set; set it, or leave fastapi_tls at auto."
     if domain and port in (80, 443, "80", "443"):
         yield f"fastapi_port is {port}, which the front door takes for fastapi_domain by itself; leave fastapi_port out."
+    locked, users = settings.get("fastapi_basic_auth_paths"), settings.get("fastapi_basic_auth_users")
+    if locked and users == {}:
+        yield "fastapi_basic_auth_paths is set and fastapi_basic_auth_users is empty, so that nobody could pass; name somebody."
+    if users and locked == []:
+        yield "fastapi_basic_auth_users is set and fastapi_basic_auth_paths is empty, so that nobody is asked; name the paths."
     remote, rclone = settings.get("fastapi_backup_copy_to"), settings.get("fastapi_backup_rclone_config", "")
     named = remote.partition(":")[0] if isinstance(remote, str) and RCLONE_PLACE.fullmatch(remote) else ""
     if named and isinstance(rclone, str) and f"[{named}]" not in rclone:

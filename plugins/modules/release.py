@@ -109,6 +109,8 @@ SHOWN = ("Dockerfile", ".dockerignore", "Dockerfile.dockerignore", "compose.yaml
 def text_of(folder, name, other=None):
     file = folder / name
     text = file.read_text() if file.is_file() else ""
+    if name == "Caddyfile":
+        return releases.without_hashes(text)
     if name != ".env":
         return text
     return releases.masked(text, (other / name).read_text() if other and (other / name).is_file() else "")

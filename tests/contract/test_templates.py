@@ -53,6 +53,10 @@ MATRIX = {
         "fastapi_static_dir": "public",
         "fastapi_static_url": "/files/v1",
     },
+    "paths with a password": {
+        "fastapi_basic_auth_paths": ["/docs", "/openapi.json"],
+        "fastapi_basic_auth_users": {"me": "$2b$10$lUisYhjUXZ8eAW6Dy9T8HOc20vxvAemEDvvyUU5ojKgBb24oyN/b2"},
+    },
     "a domain": {"fastapi_domain": "shop.example.com"},
     "a domain with its own certificates": {"fastapi_domain": "shop.example.com", "fastapi_tls": "internal"},
     "a domain without TLS": {"fastapi_domain": "shop.example.com", "fastapi_tls": "off"},
@@ -86,12 +90,13 @@ def test_compose_accepts_the_file(release, tools):
     assert (code, said) == (0, ""), said
 
 
-def test_caddy_accepts_the_file(release, tools, tmp_path):
+@pytest.mark.parametrize("version", ["caddy", "caddy_of_today"])
+def test_caddy_accepts_the_file(release, tools, tmp_path, version):
     # A site that ends TLS stores what it makes; here that is a folder of the test's.
     code, said = run(
         "env",
         f"XDG_DATA_HOME={tmp_path}",
-        tools["caddy"],
+        tools[version],
         "validate",
         "--adapter",
         "caddyfile",

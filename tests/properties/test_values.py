@@ -130,6 +130,8 @@ TAKEN: dict[str, st.SearchStrategy[Any]] = {
     "fastapi_static_dir": st.just("") | TEXT,
     "fastapi_static_url": literal(rules.STATIC_URL),
     "fastapi_request_body_limit": BODY,
+    "fastapi_basic_auth_paths": st.lists(literal(rules.LOCKED_PATH), max_size=3),
+    "fastapi_basic_auth_users": st.dictionaries(literal(rules.USER), literal(rules.PASSWORD_HASH), max_size=3),
     "fastapi_python_image": IMAGE,
     "fastapi_caddy_image": IMAGE,
     "fastapi_image_variant": st.sampled_from(["slim", "minimal"]),
@@ -334,9 +336,13 @@ def check_caddy(adapted: Any, public: Mapping[str, Any]) -> None:
     assert 1 <= limit < 2**63
     hosts = {host.lower() for node in nodes if isinstance(node.get("host"), list) for host in node["host"]}
     assert hosts == {name.lower() for name in [public["fastapi_domain"]] if name}
-    headers = [node["response"]["set"] for node in nodes if node.get("handler") == "headers" and "response" in node]
+    headers = [node["response"].get("set", {}) for node in nodes if node.get("handler") == "headers" and "response" in node]
     slots = {name.lower() for header in headers for name, to in header.items() if to in (["blue"], ["green"])}
     assert slots == {name.lower() for name in [public["fastapi_slot_header"]] if name}
+    accounts = [node["accounts"] for node in nodes if "accounts" in node]
+    users = public["fastapi_basic_auth_users"]
+    assert {account["username"]: account["password"] for found in accounts for account in found} == users
+    assert len([node for node in nodes if "delete" in node and "Authorization" in node["delete"]]) == bool(users)
     url, served = public["fastapi_static_url"], bool(public["fastapi_static_dir"])
     assert {node["strip_path_prefix"] for node in nodes if "strip_path_prefix" in node} == ({url} if served else set())
     patterns = [node["path_regexp"]["pattern"] for node in nodes if "path_regexp" in node]
@@ -368,7 +374,7 @@ def good(values: Callable[..., Any], drawn: Mapping[str, Any]) -> dict[str, Any]
             part = [inner for inner in value if fine(name, [inner])]
         if fine(name, part):
             found[name] = part
-    together = ("tls", "domain", "database_env", "postgres_settings")
+    together = ("tls", "domain", "database_env", "postgres_settings", "basic_auth_paths", "basic_auth_users")
     if rules.problems(values(found)):
         found = {name: value for name, value in found.items() if name.removeprefix("fastapi_") not in together}
     return found

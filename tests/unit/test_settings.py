@@ -31,6 +31,8 @@ PATH = "use a path such as /readyz, without '..', spaces and characters that a U
 ADDRESS = "use an IP address of the host, without brackets, such as 127.0.0.1, 0.0.0.0 or ::1."
 DOMAIN = "use a host name such as shop.example.com, without scheme, port, path and wildcard"
 BODY = "use a number above 0 and a unit, such as 10MB or 512KiB."
+# Of "open sesame".
+HASH = "$2b$10$lUisYhjUXZ8eAW6Dy9T8HOc20vxvAemEDvvyUU5ojKgBb24oyN/b2"
 MEMORY = 'use a number and a unit, at least 6m, such as 512m or 2g, or "" for no limit.'
 CPUS = 'use a number of processors from 0.01 on, such as 1.5, or "" for no limit.'
 POSTGRES = "use a tag that begins with a major version, 13 to 18, such as postgres:17."
@@ -400,6 +402,7 @@ GOOD: list[dict[str, Any]] = [
     *({"fastapi_registry": registry} for registry in ("", "registry.example.com", "reg:5000/a/b", "localhost/team")),
     {"fastapi_build_ca_bundle": ""},
     {"fastapi_slot_header": ""},
+    {"fastapi_basic_auth_paths": ["/", "/docs", "/a.b/c_d"], "fastapi_basic_auth_users": {"me@example.com": HASH, "0": HASH}},
     {"fastapi_source": "~/shop", "fastapi_dockerfile": "~root/Dockerfile", "fastapi_root": "/opt/" + "é" * 127},
     {"fastapi_database_password": "é" * 500, "fastapi_templates": "~not-expanded"},
     {"fastapi_status_format": "json", "fastapi_status_file": "../status.json", "fastapi_remove_data": "app"},
@@ -427,6 +430,49 @@ def test_a_good_value_is_taken(values: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        *(
+            (
+                {"fastapi_basic_auth_paths": ["/a", path], "fastapi_basic_auth_users": {"me": HASH}},
+                f"fastapi_basic_auth_paths, item 2, is {path}; use a path such as /docs, without a slash at its end, or / for "
+                "all.",
+            )
+            for path in ("docs", "/docs/", "/a*", "/{a}", "//", "/../a", "/a`b")
+        ),
+        *(
+            (
+                {"fastapi_basic_auth_paths": ["/"], "fastapi_basic_auth_users": {"me": secret}},
+                "fastapi_basic_auth_users.me is no bcrypt hash with a cost of 10 to 14; make one with `caddy hash-password`, or "
+                "with `htpasswd -nBC 12`.",
+            )
+            for secret in (
+                "open sesame",
+                HASH[:-1],
+                f"{HASH}\n",
+                HASH.replace("$10$", "$05$"),
+                HASH.replace("$10$", "$31$"),
+                None,
+            )
+        ),
+        *(
+            (
+                {"fastapi_basic_auth_paths": ["/"], "fastapi_basic_auth_users": {user: HASH}},
+                f"fastapi_basic_auth_users has the name {settings.shown(user)}; use letters, digits, '.', '_', '@' and '-', and "
+                "another name than import.",
+            )
+            for user in ("import", "a b", "", "@a", "a:b", "{a}", 5)
+        ),
+        (
+            {"fastapi_basic_auth_paths": ["/"], "fastapi_basic_auth_users": [HASH]},
+            "fastapi_basic_auth_users is a list; use a mapping of names to bcrypt hashes of passwords.",
+        ),
+        (
+            {"fastapi_basic_auth_paths": ["/"]},
+            "fastapi_basic_auth_paths is set and fastapi_basic_auth_users is empty, so that nobody could pass; name somebody.",
+        ),
+        (
+            {"fastapi_basic_auth_users": {"me": HASH}},
+            "fastapi_basic_auth_users is set and fastapi_basic_auth_paths is empty, so that nobody is asked; name the paths.",
+        ),
         (
             {"fastapi_tls": "internal"},
             "fastapi_tls is internal and fastapi_domain is not set; set it, or leave fastapi_tls at auto.",

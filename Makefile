@@ -132,5 +132,10 @@ bench: $(BIN)/pytest venv .cache/bench/packages ## Measure, and write docs/perfo
 	$(SUDO) $(if $(BENCH_PAIRS),env BENCH_PAIRS=$(BENCH_PAIRS)) $(BIN)/python tests/bench/run.py $(FIGURES)
 
 .PHONY: test
-test: $(BIN)/pytest venv ## Everything: make check, then every scenario on servers of the lab
-	$(SUDO) env TEST_POSTGRES_IMAGE=$(LAB_REGISTRY)/library/postgres:17-trixie $(BIN)/pytest $(PARALLEL) tests files/sample_app/tests
+test: SELECTED := -m "not long"
+test: test-all ## Everything but what is marked long: make check, then every scenario on servers of the lab
+
+.PHONY: test-all
+test-all: $(BIN)/pytest venv ## Everything
+	$(SUDO) env TEST_POSTGRES_IMAGE=$(LAB_REGISTRY)/library/postgres:17-trixie \
+		$(BIN)/pytest $(PARALLEL) $(SELECTED) tests files/sample_app/tests

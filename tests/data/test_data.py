@@ -200,6 +200,7 @@ def test_a_restore_that_is_refused(server):
     assert server.sh("docker inspect --format '{{.Id}}' fault-db-1") == live
 
 
+@pytest.mark.long
 def test_a_restore_that_is_interrupted(server, figure):
     """A restore interrupted at random moments: either the old data is live or the new, and the next deploy serves it."""
     server.sql("DROP TABLE IF EXISTS mark; CREATE TABLE mark AS SELECT 'restored' AS state")

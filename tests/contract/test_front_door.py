@@ -208,6 +208,7 @@ def test_answers_of_its_own_are_hardened_too(door):
     door.behind.server_close()
     answers.append(door.ask())
     assert [answer.status for answer in answers] == [503, 405, 405, 502]
+    assert all("TRACE" not in answer.headers["Allow"].split(", ") for answer in answers if answer.status == 405)
     for answer in answers:
         assert {name: answer.headers[name] for name in HARDENED} == HARDENED
         assert {"Server", "Via"}.isdisjoint(answer.headers)

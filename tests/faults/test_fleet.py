@@ -119,13 +119,18 @@ def test_a_server_that_joins_has_the_image_of_the_others(fleet):
     assert fleet.editions_served() == [fleet.good] * 3
 
 
+def long(variables, said):
+    """Leave it to make test-all."""
+    return pytest.param(variables, said, marks=pytest.mark.long)
+
+
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"fastapi_keep_releases": on_the_second("0", "3")}, "fastapi_keep_releases is 0"),
-        ({"fastapi_disk_required": on_the_second("999999", "0")}, "fastapi_disk_required is 999999"),
-        ({"fastapi_postgres_image": on_the_second("'nowhere/postgres:17'", "omit")}, "given up at: database |"),
-        ({"fastapi_migrate_command": on_the_second("['false']", "['true']")}, "given up at: migrate |"),
+        long({"fastapi_keep_releases": on_the_second("0", "3")}, "fastapi_keep_releases is 0"),
+        long({"fastapi_disk_required": on_the_second("999999", "0")}, "fastapi_disk_required is 999999"),
+        long({"fastapi_postgres_image": on_the_second("'nowhere/postgres:17'", "omit")}, "given up at: database |"),
+        long({"fastapi_migrate_command": on_the_second("['false']", "['true']")}, "given up at: migrate |"),
         ({"fastapi_smoke_command": on_the_second("['false']", "['true']")}, "fastapi_smoke_command ended with 1"),
         ({"lab_fault": on_the_second("'wrong through the front door'", "''")}, "given up at: activate |"),
     ],
@@ -139,6 +144,7 @@ def test_a_step_fails_on_the_second_server(fleet, variables, said):
     fleet.fails(said, f"{BROKEN} did not come as far as this host", **variables)
 
 
+@pytest.mark.long
 def test_the_lock_is_held_on_the_second_server(fleet):
     """The lock of the second server is held by somebody who lives: none changes."""
     lock = json.dumps({**LOCK, "since": time.time(), "expires": time.time() + 600})
@@ -149,6 +155,7 @@ def test_the_lock_is_held_on_the_second_server(fleet):
         fleet.sh(BROKEN, "rm /opt/fault/lock")
 
 
+@pytest.mark.long
 def test_the_disk_of_the_second_server_is_full(fleet):
     """The second server has no room for the release, or its record fails after its flip: none stays on the new release."""
     fleet.sh(BROKEN, "mount --bind /opt/fault/releases /mnt && mount --bind --options ro /mnt /opt/fault/releases")

@@ -18,7 +18,7 @@ HEAD = """# Reliability
 
 What goes wrong in a deploy, provoked on a real server by the tests in `tests/faults`, and what comes of it. Where clients are
 named, they send GET and POST down connections that stay open, without a retry. `make faults` runs these tests and writes this
-page; `make test` runs them too. The figures are those of {date}, on {cores} cores that other tests shared.
+page; `make test` runs all but those marked `long`. The figures are those of {date}, on {cores} cores that other tests shared.
 
 | fault, and what comes of it | test | last figure |
 | --- | --- | --- |
@@ -37,8 +37,9 @@ def rows() -> list[str]:
         for item in ast.parse(file.read_text()).body:
             if isinstance(item, ast.FunctionDef) and item.name.startswith("test_"):
                 said = " ".join((ast.get_docstring(item) or "").split())
+                long = " (`long`)" * any("mark.long" in ast.unparse(decorator) for decorator in item.decorator_list)
                 told = [text for name, text in figures.items() if name.partition("[")[0] == item.name]
-                found.append(f"| {said} | `{item.name}` | {'<br>'.join(told)} |")
+                found.append(f"| {said} | `{item.name}`{long} | {'<br>'.join(told)} |")
     return found
 
 

@@ -37,6 +37,8 @@ STATIC = "static"
 
 # The user that PostgreSQL runs as in the database's container; a file secret keeps the host's owner and mode.
 POSTGRES_UID = 999
+# The user that the front door runs as.
+PROXY_UID = 10002
 
 # What a migration of Alembic is called: a variable of its module.
 REVISION = re.compile(r"""^revision\b[^=\n]*=\s*\(?\s*["']([^"']+)["']""", re.MULTILINE)
@@ -56,7 +58,10 @@ FOLDERS = {
     "proxy/bypass": 0o711,
     "secrets": 0o700,
     "backups": 0o700,
+    "certificates": 0o700,
 }
+# Of the folders whose owner is not root.
+OWNERS = {"certificates": PROXY_UID}
 
 
 def make_folders(root: Path) -> None:
@@ -66,6 +71,8 @@ def make_folders(root: Path) -> None:
         if not path.is_dir():
             path.mkdir(parents=True)
             path.chmod(mode)
+            if folder in OWNERS and os.geteuid() == 0:
+                os.chown(path, OWNERS[folder], OWNERS[folder])
 
 
 def write_durably(path: Path, data: bytes, mode: int, owner: int | None = None) -> None:

@@ -432,7 +432,7 @@ def _memory(value: str) -> str | None:
         enough = SMALLEST_MEMORY <= bytes_of(value) <= LARGEST_NUMBER and " " not in value
     except ValueError:
         enough = False
-    return None if enough else 'use a number and a unit, at least 6m, such as 512m or 2g, or "" for no limit.'
+    return None if enough else 'use a number and a unit, at least 6m, such as 512m or 2g, or "" for most of the host\'s.'
 
 
 def _image(value: str) -> str | None:

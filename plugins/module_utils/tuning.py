@@ -46,6 +46,11 @@ def quantised(size: int) -> int:
     return size - size % step
 
 
+def memory_limit(memory: int) -> int:
+    """Return the bytes that a service without a limit of its own may use: three quarters of the host's, so that it stays up."""
+    return quantised(memory) * 3 // 4
+
+
 def connections(workers_per_slot: int, pool: int) -> int:
     """Return `max_connections`: 2 slots x workers x pool + 10 for operators, migrations and dumps.
 

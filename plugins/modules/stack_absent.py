@@ -8,11 +8,12 @@ module: stack_absent
 short_description: Take a stack away from a host
 version_added: "0.1.0"
 description:
-  - Removes the stack's containers, networks, images, releases and timers. The volumes, the secrets and the backups stay.
+  - Removes the stack's containers, networks, images, releases and timers. The volumes, the secrets, the certificates and the
+    backups stay.
   - Removes nothing that is not the stack's, by Compose's and its own labels.
 options:
   data:
-    description: Whether the volumes and the secrets go as well. The backups stay all the same.
+    description: Whether the volumes, the secrets and the certificates go as well. The backups stay all the same.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -97,11 +98,11 @@ def main():
             if re.fullmatch(re.escape(name) + VOLUMES, volume)
         ]
         files = [path for path in (root / entry for entry in STACK_FILES) if path.exists() or path.is_symlink()]
+        secrets = [root / folder for folder in ("secrets", "certificates") if (root / folder).exists()]
         # Without it the archive, which is a backup and stays, is of no use.
-        passphrase = [path for path in [archive.passphrase_file(root)] if path.exists()]
-        secrets = [root / "secrets"] if (root / "secrets").exists() else []
-        if passphrase:
-            secrets = sorted({*(root / "secrets").iterdir()} - {*passphrase})
+        passphrase = archive.passphrase_file(root)
+        if passphrase.exists():
+            secrets = sorted({*secrets, *(root / "secrets").iterdir()} - {root / "secrets", passphrase})
         backups = [root / "backups"] if (root / "backups").exists() and any((root / "backups").iterdir()) else []
         files += [path for path in timers.own(name) if path.exists()]
         if data:

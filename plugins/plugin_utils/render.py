@@ -24,6 +24,7 @@ from ansible_collections.drydock.stack.plugins.module_utils.quoting import datab
 from ansible_collections.drydock.stack.plugins.module_utils.release import (
     PASSWORD_IN_URL_TOKEN,
     PASSWORD_TOKEN,
+    PROXY_UID,
     RELEASE_TOKEN,
     SLOT_TOKEN,
     STATIC,
@@ -35,6 +36,7 @@ from ansible_collections.drydock.stack.plugins.module_utils.source import NEVER,
 from ansible_collections.drydock.stack.plugins.module_utils.tuning import (
     bytes_of,
     connections,
+    memory_limit,
     postgres,
     quantised,
     shm_size,
@@ -74,6 +76,8 @@ class Renderer:
             "__fastapi_initdb_arguments": host["services"].get("db", {}).get("initdb")
             or initdb_arguments(postgres_major(settings["fastapi_postgres_image"])),
             "__fastapi_postgres_command": postgres_command(settings, host["engine"]),
+            "__fastapi_proxy_uid": PROXY_UID,
+            "__fastapi_memory_limit": memory_limit(host["engine"]["memory"]),
             "__fastapi_shm_size": shm_size(database_memory(settings, host["engine"])),
             "__fastapi_release_id": RELEASE_TOKEN,
             "__fastapi_volume": VOLUME_TOKEN,

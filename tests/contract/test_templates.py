@@ -147,7 +147,7 @@ def test_a_database_elsewhere_is_named_to_the_application_and_no_service(render)
     compose, env = yaml.safe_load((release / "compose.yaml").read_text()), (release / ".env").read_text()
     assert set(compose["services"]) == {"app-blue", "proxy"}
     assert "secrets" not in compose
-    assert "postgres_data" not in compose["volumes"]
+    assert "volumes" not in compose
     assert 'DB_HOST="db.example.com"' in env
     assert 'DATABASE_URL="postgresql://app:s3cret@db.example.com:6432/app"' in env
     assert 'PGSSLMODE="require"' in env

@@ -178,6 +178,7 @@ class Server:
             "backup.json",
             "backups",
             "bin",
+            "certificates",
             "current",
             "last_run",
             "proxy",

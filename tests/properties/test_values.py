@@ -258,7 +258,8 @@ def check_compose(text: str, public: Mapping[str, Any]) -> None:
     assert app["logging"]["options"] == options
     for service, key in (("app", "app-blue"), ("proxy", "proxy"), *([("database", "db")] if own else [])):
         cpus = public[f"fastapi_{service}_cpu_limit"]
-        assert services[key].get("mem_limit", "") == public[f"fastapi_{service}_memory_limit"]
+        # Three quarters of the 8 GB of the host where nothing is said.
+        assert services[key]["mem_limit"] == (public[f"fastapi_{service}_memory_limit"] or 6 * 1024**3)
         assert services[key].get("cpus", "") == (float(cpus) if cpus != "" else "")
         assert services[key]["pids_limit"] == public[f"fastapi_{service}_pids_limit"]
     if not public["fastapi_domain"]:

@@ -33,7 +33,7 @@ DOMAIN = "use a host name such as shop.example.com, without scheme, port, path a
 BODY = "use a number above 0 and a unit, such as 10MB or 512KiB."
 # Of "open sesame".
 HASH = "$2b$10$lUisYhjUXZ8eAW6Dy9T8HOc20vxvAemEDvvyUU5ojKgBb24oyN/b2"
-MEMORY = 'use a number and a unit, at least 6m, such as 512m or 2g, or "" for no limit.'
+MEMORY = 'use a number and a unit, at least 6m, such as 512m or 2g, or "" for most of the host\'s.'
 CPUS = 'use a number of processors from 0.01 on, such as 1.5, or "" for no limit.'
 POSTGRES = "use a tag that begins with a major version, 13 to 18, such as postgres:17."
 REGISTRY = "use a registry with or without a path, and without scheme and tag, such as registry.example.com:5000/team."

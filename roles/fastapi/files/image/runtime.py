@@ -55,6 +55,8 @@ class Gathering:
                     self.take(entry)
         elif place.is_file() and self.new(place):
             shutil.copy2(place, self.inside(place))
+            # What gives its user the rights of another has no business there.
+            self.inside(place).chmod(place.stat().st_mode & 0o777)
         return None
 
     def inside(self, path):

@@ -668,6 +668,7 @@ RULES: dict[str, Rule] = {
     "fastapi_workers": _number(1, 1024),
     "fastapi_readiness_path": _text(_readiness_path),
     "fastapi_healthy_timeout": _SECONDS,
+    "fastapi_scan_command": _list(lambda value: None),
     "fastapi_smoke_command": _list(lambda value: None),
     "fastapi_settle_time": _number(0, 3600),
     "fastapi_drain_timeout": _SECONDS,

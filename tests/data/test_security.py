@@ -55,7 +55,7 @@ NOT_ASKED: dict[str, str] = {
     "CIS 5.3": "SELinux is the kernel's: Docker's labels are taken where it is there; Debian and Ubuntu have none",
     "CIS 5.23": "`docker exec` is the operator's; the collection never runs it with privileges",
     "OWASP 0": "the host's updates are its administrator's",
-    "OWASP 9": "a scanner is the pipeline's",
+    "OWASP 9": "the scanner is yours to choose: `fastapi_scan_command` runs it, and refuses what it refuses",
     "OWASP 10": "the engine's own level, `info`, is left as it is",
     "OWASP 11": "the engine runs as root; the containers do not",
     "OWASP 13": "as CIS 4.2, 4.5 and 4.12",

@@ -100,9 +100,9 @@ def main():
         files = [path for path in (root / entry for entry in STACK_FILES) if path.exists() or path.is_symlink()]
         secrets = [root / folder for folder in ("secrets", "certificates") if (root / folder).exists()]
         # Without it the archive, which is a backup and stays, is of no use.
-        passphrase = archive.passphrase_file(root)
-        if passphrase.exists():
-            secrets = sorted({*secrets, *(root / "secrets").iterdir()} - {root / "secrets", passphrase})
+        passphrase = [path for path in [archive.passphrase_file(root)] if path.exists()]
+        if passphrase:
+            secrets = sorted({*secrets, *(root / "secrets").iterdir()} - {root / "secrets", *passphrase})
         backups = [root / "backups"] if (root / "backups").exists() and any((root / "backups").iterdir()) else []
         files += [path for path in timers.own(name) if path.exists()]
         if data:

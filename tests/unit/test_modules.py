@@ -19,6 +19,7 @@ from ansible_collections.drydock.stack.plugins.modules import (
     release,
     restore,
     rollback_plan,
+    stack_absent,
     stack_info,
     upgrade,
 )
@@ -126,6 +127,37 @@ def test_current_is_pointed_to_in_one_step(root):
     point_to(folder, "r2")
     assert (folder / "current").resolve() == folder / "releases" / "r2"
     assert str((folder / "current").readlink()) == "releases/r2"
+
+
+# --- stack_absent ---
+
+
+@pytest.mark.parametrize(
+    ("given", "data", "kept"),
+    [
+        (["database_password"], False, ["certificates", "secrets", "backups"]),
+        (["database_password"], True, ["backups"]),
+        (
+            ["database_password", "pgbackrest_passphrase"],
+            False,
+            ["certificates", "secrets/database_password", "secrets/pgbackrest_passphrase", "backups"],
+        ),
+        (["database_password", "pgbackrest_passphrase"], True, ["secrets/pgbackrest_passphrase", "backups"]),
+    ],
+)
+def test_what_stays_of_a_stack_is_told(tmp_path, monkeypatch, capsys, given, data, kept):
+    for place in ("secrets", "certificates", "backups", "releases"):
+        (tmp_path / place).mkdir()
+    for file in (*(f"secrets/{secret}" for secret in given), "backups/20260331T120000Z.dump"):
+        (tmp_path / file).touch()
+    monkeypatch.setattr(docker_cli, "docker", lambda *arguments, check=True: "")
+    monkeypatch.setattr(stack_absent.timers, "own", lambda name: [])
+    with patch_module_args({"name": "shop", "root": str(tmp_path), "data": data}), pytest.raises(SystemExit):
+        stack_absent.main()
+    told = json.loads(capsys.readouterr().out)
+    assert sorted(told["kept"]) == sorted(f"path {tmp_path}/{path}" for path in kept)
+    assert all((tmp_path / path).exists() for path in kept)
+    assert (tmp_path / "secrets" / "database_password").exists() != data
 
 
 # --- put_back ---

@@ -780,8 +780,9 @@ def database_starts(
 
 def without_owner(known: str, user: str) -> str:
     """Return what the cluster knows without the owner's own role, which is there already, with the password of this host."""
-    name = user if re.fullmatch(r"[a-z_][a-z0-9_]*", user) else '"{}"'.format(user.replace('"', '""'))
-    own = (f"CREATE ROLE {name};", f"ALTER ROLE {name} WITH ")
+    # A name that is a word of SQL's, such as user, is written in quotes as well.
+    names = (user, '"{}"'.format(user.replace('"', '""')))
+    own = tuple(begin for name in names for begin in (f"CREATE ROLE {name};", f"ALTER ROLE {name} WITH "))
     return "".join(line for line in known.splitlines(keepends=True) if not line.startswith(own))
 
 

@@ -134,7 +134,10 @@ def test_what_was_cut_off_is_removed_and_nothing_else(tmp_path):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("user", "written"), [("shop", "shop"), ("Alt-Owner", '"Alt-Owner"'), ('a"b', '"a""b"')])
+@pytest.mark.parametrize(
+    ("user", "written"),
+    [("shop", "shop"), ("order", '"order"'), ("Alt-Owner", '"Alt-Owner"'), ('a"b', '"a""b"')],
+)
 def test_the_owners_role_is_left_out_and_the_others_are_not(user, written):
     known = (
         f"CREATE ROLE {written};\nALTER ROLE {written} WITH SUPERUSER PASSWORD 'SCRAM-SHA-256$x';\n"

@@ -793,9 +793,11 @@ def restore_into(settings: Mapping[str, Any], container: str, dump: Path) -> Non
         known = without_owner(globals_file.read_text(), settings["user"]).encode()
         psql = inside(container, "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", database="postgres")
         run(psql, f"{globals_file.name} cannot be restored", input=known, stdin=None, stdout=subprocess.DEVNULL)
+    # None can be made anew by who is connected to it.
+    beside = "template1" if settings["database"] == "postgres" else "postgres"
     with dump.open("rb") as file:
         run(
-            inside(container, "pg_restore", "--clean", "--if-exists", "--create", "--exit-on-error", "--dbname=postgres"),
+            inside(container, "pg_restore", "--clean", "--if-exists", "--create", "--exit-on-error", f"--dbname={beside}"),
             f"{dump.name} cannot be restored", stdin=file,
         )  # fmt: skip
 

@@ -148,6 +148,14 @@ def test_the_owners_role_is_left_out_and_the_others_are_not(user, written):
     )
 
 
+@pytest.mark.parametrize(("database", "beside"), [("shop", "postgres"), ("postgres", "template1")])
+def test_a_database_is_made_anew_from_another_one(tmp_path, monkeypatch, database, beside):
+    commands = []
+    monkeypatch.setattr(dumps, "run", lambda command, what, **options: commands.append(command))
+    dumps.restore_into({"user": "shop", "database": database}, "shop-drill", put(tmp_path, name(1)))
+    assert commands[-1][-1] == f"--dbname={beside}"
+
+
 @pytest.mark.parametrize(
     ("version", "provider"),
     [

@@ -21,6 +21,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -90,10 +91,12 @@ SELECT json_build_array(format('the role %I', rolname), concat_ws(' ', rolsuper,
     FROM pg_auth_members m WHERE m.member = a.oid)))
 FROM pg_authid a WHERE rolname !~ '^pg_';
 """
-# Sessions of a run that was killed hold locks which a migration would wait for.
+# Sessions of a run that was killed hold locks which a migration would wait for. On a server elsewhere there are those of other
+# stacks, and of other hosts, which are none of ours.
 END_OTHERS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-WHERE application_name = current_setting('application_name') AND pid <> pg_backend_pid();
+WHERE application_name = current_setting('application_name') AND pid <> pg_backend_pid()
+  AND datname = current_database() AND usename = session_user;
 """
 DESCRIBE = """
 SELECT json_build_object(
@@ -161,6 +164,8 @@ class Place:
         }
         self.elsewhere = settings.get("elsewhere") or ({**own, "image": image} if image else {})
         self.network = ["--network", f"container:{self.container}"] if image else []
+        # Hosts that share a database do not know of each other's runs.
+        self.application = f"{APPLICATION}-{socket.gethostname()}" if settings.get("elsewhere") else APPLICATION
         # Those of a provider's database nobody but the provider may read.
         self.tells_passwords = bool(image) or not self.elsewhere
         self.secret = {"PGPASSWORD": (root / "secrets" / "database_password").read_text()} if self.elsewhere else {}
@@ -172,7 +177,7 @@ class Place:
         known = {"PGHOST": "host", "PGPORT": "port", "PGSSLMODE": "sslmode", "PGDATABASE": "name", "PGUSER": "user"}
         options = [f"{variable}={self.elsewhere[part]}" for variable, part in known.items()]
         options += [
-            f"PGAPPNAME={APPLICATION}",
+            f"PGAPPNAME={self.application}",
             "PGCONNECT_TIMEOUT=10",
             "PGPASSWORD",
             *([f"PGDATABASE={database}"] if database else []),

@@ -330,6 +330,18 @@ def test_another_version_asks_the_live_database_with_its_own_programs(tmp_path):
     assert not dumps.Place({"name": "shop", "elsewhere": {"host": "h"}}, tmp_path).tells_passwords
 
 
+def test_hosts_that_share_a_database_tell_their_sessions_apart(tmp_path, monkeypatch):
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "database_password").write_text("s3cret")
+    elsewhere = {"host": "h", "port": 5432, "sslmode": "require", "name": "d", "user": "u", "image": "postgres:17"}
+    names = []
+    for host in ("one", "two"):
+        monkeypatch.setattr(dumps.socket, "gethostname", lambda host=host: host)
+        place = dumps.Place({"name": "shop", "elsewhere": elsewhere}, tmp_path)
+        names += [word for word in place.program("psql") if word.startswith("PGAPPNAME=")]
+    assert names == ["PGAPPNAME=drydock-backup-one", "PGAPPNAME=drydock-backup-two"]
+
+
 def test_a_dump_needs_the_version_that_made_it():
     settings = {"database": "shop", "user": "shop", "image": "postgres:15-bookworm"}
     manifest = {"database": "shop", "user": "shop", "server": 15}

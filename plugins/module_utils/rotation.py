@@ -17,6 +17,7 @@ import os
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import quote
 
 from ansible_collections.drydock.stack.plugins.module_utils import dumps
 from ansible_collections.drydock.stack.plugins.module_utils.release import POSTGRES_UID, sync_folder, write_durably
@@ -86,26 +87,37 @@ def alter(container: str, password: str) -> None:
         session.rows(ALTER.replace("VERIFIER", verifier(password, secrets.token_bytes(16))))
 
 
-def begin(root: Path, container: str, addresses: Iterable[str], given: str | None) -> None:
-    """Make another password the one of the database and of the host; who is at the addresses need not know it."""
+def knows(variables: Iterable[str], password: str) -> bool:
+    """Tell whether a container with these variables was given the password, by itself or in a URL."""
+    in_url = f":{quote(password, safe='')}@"
+    return any(variable.partition("=")[2] == password or in_url in variable for variable in variables)
+
+
+def begin(root: Path, container: str, addresses: Iterable[str], given: str | None, serves: Iterable[str] = ()) -> None:
+    """Make another password the one of the database and of the host; who is at the addresses need not know it.
+
+    ``serves`` are the variables of the slot that is live.
+    """
     write_durably(following(root), (given or secrets.token_urlsafe(32)).encode(), 0o400, POSTGRES_UID)
     let_in(container, addresses)
     alter(container, following(root).read_text())
-    # The one of before a rotation that was cut off is nobody's any longer.
-    before(root).unlink(missing_ok=True)
-    os.link(current(root), before(root))
+    # Of a rotation that was cut off, the one of before is nobody's any longer, unless the slot that serves was made with it.
+    if not (before(root).exists() and knows(serves, before(root).read_text())):
+        before(root).unlink(missing_ok=True)
+        os.link(current(root), before(root))
     following(root).replace(current(root))
     sync_folder(current(root).parent)
 
 
-def undo(root: Path, container: str) -> None:
-    """Make the password of before the one of the database and of the host again."""
+def undo(root: Path, container: str, serves: Iterable[str] = ()) -> None:
+    """Make the password of before the one of the database and of the host again, unless the slot that is live has the new one."""
     following(root).unlink(missing_ok=True)
-    if before(root).exists():
+    if before(root).exists() and not knows(serves, current(root).read_text()):
         alter(container, before(root).read_text())
         before(root).replace(current(root))
         sync_folder(current(root).parent)
     let_in(container, [])
+    before(root).unlink(missing_ok=True)
 
 
 def end(root: Path, container: str) -> None:

@@ -56,6 +56,12 @@ def addresses(name):
     return sorted(found)
 
 
+def variables(name, root):
+    """Return what the container of the live slot was given, [] where there is none."""
+    found = [containers.look(containers.name_of(name, f"app-{slot}")) for slot in releases.live(root)[-1:]]
+    return [variable for container in found if container for variable in container["Config"]["Env"] or []]
+
+
 def refusal(root, given):
     """Return why the password cannot be changed to the given one, "" where it can."""
     if given and not (given.isascii() and given.isprintable()):
@@ -94,9 +100,9 @@ def main():
             why = refusal(root, given)
             if why:
                 module.fail_json(msg=why)
-            rotation.begin(root, database, addresses(name), given)
+            rotation.begin(root, database, addresses(name), given, variables(name, root))
         elif state == "undone":
-            rotation.undo(root, database)
+            rotation.undo(root, database, variables(name, root))
             slot, password = releases.live(root)[-1], rotation.current(root).read_text()
             releases.fill((root / "current").resolve(), slot, password, releases.live_volume(root, name))
         else:

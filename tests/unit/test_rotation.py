@@ -2,7 +2,9 @@
 
 import base64
 import hmac
+import os
 
+import pytest
 from ansible_collections.drydock.stack.plugins.module_utils import rotation
 
 HBA = "local all all trust\nhost all all all scram-sha-256\n"
@@ -34,3 +36,41 @@ def test_what_is_under_way_is_told_by_files(tmp_path):
         file.touch()
         assert rotation.under_way(tmp_path)
         file.unlink()
+
+
+@pytest.mark.parametrize(
+    ("serves", "undone"),
+    [
+        # It was cut off before the flip, or after it.
+        (["DB_PASSWORD=first"], "first"),
+        (["DATABASE_URL=postgresql://u:first@db:5432/d"], "first"),
+        (["DB_PASSWORD=second"], "second"),
+        (["DB_PASSWORD=first and more"], "second"),
+        ([], "second"),
+    ],
+)
+def test_what_is_undone_after_one_that_was_cut_off_is_what_the_live_slot_knows(tmp_path, monkeypatch, serves, undone):
+    (tmp_path / "secrets").mkdir()
+    rotation.current(tmp_path).write_text("first")
+    told = []
+    monkeypatch.setattr(rotation, "POSTGRES_UID", os.getuid())
+    monkeypatch.setattr(rotation, "let_in", lambda container, addresses: None)
+    monkeypatch.setattr(rotation, "alter", lambda container, password: told.append(password))
+    rotation.begin(tmp_path, "shop-db-1", [], "second", ["DB_PASSWORD=first"])
+    rotation.begin(tmp_path, "shop-db-1", [], "third", serves)
+    assert rotation.current(tmp_path).read_text() == "third"
+    rotation.undo(tmp_path, "shop-db-1", serves)
+    assert told == ["second", "third", undone]
+    assert rotation.current(tmp_path).read_text() == undone
+    assert not rotation.under_way(tmp_path)
+
+
+def test_nothing_is_undone_where_the_live_slot_has_the_new_password(tmp_path, monkeypatch):
+    (tmp_path / "secrets").mkdir()
+    rotation.current(tmp_path).write_text("second")
+    rotation.before(tmp_path).write_text("first")
+    monkeypatch.setattr(rotation, "let_in", lambda container, addresses: None)
+    monkeypatch.setattr(rotation, "alter", lambda container, password: pytest.fail(password))
+    rotation.undo(tmp_path, "shop-db-1", ["DB_PASSWORD=second"])
+    assert rotation.current(tmp_path).read_text() == "second"
+    assert not rotation.under_way(tmp_path)

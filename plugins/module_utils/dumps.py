@@ -604,11 +604,12 @@ def copied_names(settings: Mapping[str, Any], root: Path) -> list[str]:
     what = f"fastapi_backup_copy_to is {target}, and it cannot be read"
     names = rclone(root, "lsf", "--files-only", target, what=what).splitlines()
     record = root / "backups" / COPIED
-    last = record.read_text().split() if record.exists() else []
+    # The destination may have spaces in it, and no name of a copy has.
+    destination, _, last = (record.read_text().strip() if record.exists() else "").rpartition(" ")
     # A folder whose mount is gone, or another bucket under the same name, looks like an empty one.
-    if len(last) == 2 and last[0] == target and last[1] not in names:
+    if destination == target and last not in names:
         raise DataError(
-            f"fastapi_backup_copy_to is {target}, and {last[1]}, which was copied there, is gone: is it mounted? "
+            f"fastapi_backup_copy_to is {target}, and {last}, which was copied there, is gone: is it mounted? "
             f"Where all is as it should be: rm {record}"
         )
     return names

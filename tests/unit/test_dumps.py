@@ -258,6 +258,19 @@ def test_a_dump_of_another_database_is_refused(manifest, said):
 # --- What is told of them ---
 
 
+@pytest.mark.parametrize("folder", ["copies", "the copies"])
+def test_a_destination_that_is_suddenly_empty_is_told(tmp_path, monkeypatch, folder):
+    target, there = tmp_path / folder, "20260331T120000Z.json\n"
+    for place in (target, tmp_path / "backups"):
+        place.mkdir()
+    (tmp_path / "backups" / dumps.COPIED).write_text(f"{target} {there}")
+    monkeypatch.setattr(dumps, "rclone", lambda *arguments, what: there)
+    assert dumps.copied_names({"copy_to": str(target)}, tmp_path) == there.split()
+    monkeypatch.setattr(dumps, "rclone", lambda *arguments, what: "")
+    with pytest.raises(dumps.DataError, match="is it mounted"):
+        dumps.copied_names({"copy_to": str(target)}, tmp_path)
+
+
 def test_what_needs_a_look_is_told(monkeypatch, tmp_path):
     monkeypatch.setattr(dumps, "now", lambda: NOW)
     put(tmp_path / "backups", name(30))

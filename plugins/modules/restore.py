@@ -135,6 +135,18 @@ def backup_before(settings, root, name, when):
     return archive.chosen(archive.read(settings, archive.beside(settings, root)), when, settings["image"])
 
 
+def image_refusal(root, image):
+    """Return why a volume that is made by the image is none for the release that serves, "" where it is."""
+    current = root / "current"
+    serves = releases.recorded(current).get("postgres_image", "")
+    if dumps.major(image) == dumps.major(serves) or not dumps.major(serves):
+        return ""
+    return (
+        f"fastapi_postgres_image is {image}, and the release {current.resolve().name}, which serves, has {serves}; restore with "
+        "that, and take the data to another version with the playbook upgrade_postgres then."
+    )
+
+
 def revision_refusal(root, manifest):
     """Return why the release that serves cannot run on the restored data, "" where it can."""
     current = root / "current"
@@ -285,6 +297,8 @@ def main():
     try:
         with dumps.alone(root, "A restore"):
             lock.check(root, module.params["token"])
+            if why := image_refusal(root, settings["image"]) if runs else "":
+                raise dumps.DataError(why)
             forget(name, root)
             target = module.params["target_time"]
             data = (

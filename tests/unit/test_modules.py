@@ -129,6 +129,25 @@ def test_current_is_pointed_to_in_one_step(root):
     assert str((folder / "current").readlink()) == "releases/r2"
 
 
+# --- restore ---
+
+
+@pytest.mark.parametrize(
+    ("serves", "image", "refused"),
+    [
+        ("postgres:17-trixie", "postgres:17.6-bookworm", False),
+        ("postgres:17", "postgres:18", True),
+        ("postgres:18", "postgres:17", True),
+        ("", "postgres:18", False),
+    ],
+)
+def test_a_volume_is_made_for_the_release_that_serves(root, serves, image, refused):
+    folder, _ = root
+    record.write(folder / "releases" / "r3", {"number": 4, "image": "shop:shared", "postgres_image": serves})
+    point_to(folder, "r3")
+    assert ("the release r3, which serves" in restore.image_refusal(folder, image)) == refused
+
+
 # --- stack_absent ---
 
 

@@ -92,14 +92,13 @@ def main():
             msg=f"The database of {name} is on {elsewhere['host']}; change the password there, and give it to a deploy as "
             "fastapi_database_password."
         )
+    if why := refusal(root, given) if state == "changed" else "":
+        module.fail_json(msg=why)
     if module.check_mode:
         module.exit_json(changed=True)
     try:
         lock.check(root, module.params["token"])
         if state == "changed":
-            why = refusal(root, given)
-            if why:
-                module.fail_json(msg=why)
             rotation.begin(root, database, addresses(name), given, variables(name, root))
         elif state == "undone":
             rotation.undo(root, database, variables(name, root))

@@ -99,7 +99,10 @@ def old_slot(name, root, plan, host):
     """Have the slot serve that did before."""
     if not before(host):
         return
-    slots = [slot for slot in (host["live"], *releases.SLOTS) if release_in(host, slot) == before(host)]
+    slots = [slot for slot in (host["live"], *releases.SLOTS) if is_before(name, host, slot)]
+    # After a run that was cut off behind its flip, this one may have taken the slot of before, which was the idle one.
+    if not slots and release_in(host, host["live"]):
+        slots = [host["live"]]
     if not slots:
         raise docker_cli.EngineError(f"no container of the release {host['current']} was there")
     if slots[0] != plan["slot"]:
@@ -109,6 +112,17 @@ def old_slot(name, root, plan, host):
 
 def release_in(host, slot):
     return host["services"].get(f"app-{slot}", {}).get("release")
+
+
+def release_now(name, slot):
+    """Return the release whose container is in a slot now, None where there is none."""
+    found = containers.look(containers.name_of(name, f"app-{slot}"))
+    return found["Config"]["Labels"].get("drydock.release") if found else None
+
+
+def is_before(name, host, slot):
+    """Tell whether a slot had the release that served before, and has it still."""
+    return release_in(host, slot) == before(host) == release_now(name, slot)
 
 
 def record(name, root, plan, host):
@@ -160,7 +174,7 @@ def new_slot(name, root, plan, host):
         docker_cli.docker("compose", "--progress", "quiet", "--project-name", name, "down", "--remove-orphans")
         for slot in releases.SLOTS:
             (root / "proxy" / "live" / slot).unlink(missing_ok=True)
-    elif release_in(host, plan["slot"]) != before(host):
+    elif not is_before(name, host, plan["slot"]):
         # Where it was live for a moment, it has requests to answer.
         containers.drain(name, f"app-{plan['slot']}", DRAIN_TIMEOUT)
         docker_cli.docker("stop", containers.name_of(name, f"app-{plan['slot']}"), check=False)
@@ -212,6 +226,8 @@ def main():
             step(name, root, plan, host)
         except (docker_cli.EngineError, OSError) as error:
             told["problems"].append(f"{step.__doc__.split(', ')[0].rstrip('.').lower()}: {error}")
+    if told["serves"] and releases.live(root):
+        told["serves"] = release_now(name, releases.live(root)[-1]) or told["serves"]
     # A run that was to open it again has closed it, this one or one that was cut off.
     if not told["problems"] and maintenance.left_closed(root):
         maintenance.open_up(root)

@@ -200,6 +200,7 @@ def test_what_serves_unrecorded_is_not_taken_down(root, monkeypatch):
     asked = []
     monkeypatch.setattr(docker_cli, "docker", lambda *arguments, check=True: asked.append(arguments) or "")
     monkeypatch.setattr(put_back.containers, "drain", lambda *arguments: (0, 0))
+    monkeypatch.setattr(put_back, "release_now", lambda name, slot: {"blue": "first", "green": "second"}[slot])
     (folder / "proxy" / "live").mkdir(parents=True)
     (folder / "proxy" / "live" / "green").touch()
     host = {"current": "", "live": "blue", "services": {"app-blue": {"release": "first"}}}
@@ -208,6 +209,31 @@ def test_what_serves_unrecorded_is_not_taken_down(root, monkeypatch):
     assert [file.name for file in (folder / "proxy" / "live").iterdir()] == ["blue"]
     assert not any("down" in arguments for arguments in asked)
     assert ("rm", "--force", "shop-app-green-1") in asked
+
+
+@pytest.mark.parametrize(
+    ("in_blue", "live", "removed"),
+    [
+        # It was given up before it came to its slot, or in it.
+        ("first", "blue", False),
+        ("third", "green", True),
+        (None, "green", True),
+    ],
+)
+def test_after_a_flip_that_was_not_recorded_no_slot_is_live_that_was_given_up(root, monkeypatch, in_blue, live, removed):
+    folder, _ = root
+    asked = []
+    monkeypatch.setattr(docker_cli, "docker", lambda *arguments, check=True: asked.append(arguments) or "")
+    monkeypatch.setattr(put_back.containers, "drain", lambda *arguments: (0, 0))
+    monkeypatch.setattr(put_back, "release_now", lambda name, slot: {"blue": in_blue, "green": "second"}[slot])
+    (folder / "proxy" / "live").mkdir(parents=True)
+    (folder / "proxy" / "live" / "green").touch()
+    services = {"app-blue": {"release": "first"}, "app-green": {"release": "second"}}
+    host = {"current": "first", "live": "green", "services": services}
+    for step in (put_back.old_slot, put_back.new_slot):
+        step("shop", folder, {"id": "third", "slot": "blue"}, host)
+    assert [file.name for file in (folder / "proxy" / "live").iterdir()] == [live]
+    assert (("rm", "--force", "shop-app-blue-1") in asked) == removed
 
 
 def test_the_front_door_starts_again_with_the_configuration_of_before(root, monkeypatch):

@@ -101,9 +101,14 @@ from ansible_collections.drydock.stack.plugins.module_utils import release as re
 from ansible_collections.drydock.stack.plugins.module_utils.asking import Probe
 from ansible_collections.drydock.stack.plugins.module_utils.volumes import BEFORE, fill, fill_to, forget, labels, new_volume
 
+# Seconds that the database may take to answer on a volume that it was stopped on in order.
+DATABASE_TIMEOUT = 300
+
 
 def compose(folder, *arguments):
-    return docker_cli.docker("compose", "--progress", "quiet", "--project-directory", str(folder), *arguments)
+    """Run Compose for as long as it takes; a migration of much data takes hours. Raises DataError."""
+    command = ["docker", "compose", "--progress", "quiet", "--project-directory", str(folder), *arguments]
+    return dumps.run(command, f"docker compose {arguments[0]}")
 
 
 def chosen(settings, root, source, identity):
@@ -186,7 +191,7 @@ class Swap:
         releases.write_durably(self.root / releases.VOLUME, f"{volume}\n".encode(), 0o644)
         releases.sync_folder(self.root)
         releases.fill(self.folder, self.slot, password, volume)
-        compose(self.folder, "up", "--detach", "--no-deps", "--wait", "db")
+        compose(self.folder, "up", "--detach", "--no-deps", "--wait", "--wait-timeout", str(DATABASE_TIMEOUT), "db")
 
     def migrate(self):
         """Bring data of before to the release's migrations, by the command that the release was deployed with."""

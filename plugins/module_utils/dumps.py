@@ -531,19 +531,21 @@ def listing(settings: Mapping[str, Any], root: Path) -> dict[str, Any]:
     found = []
     for dump in dumps(folder):
         manifest = read_json(companions(dump)[1])
-        found.append(
-            {
-                "name": dump.name,
-                "made": f"{stamp_of(dump.name):{TIME}}",
-                "age_hours": round((when - stamp_of(dump.name)).total_seconds() / 3600, 1),
-                "mb": round(dump.stat().st_size / 10**6, 1),
-                "seconds": manifest.get("seconds", 0),
-                "revision": manifest.get("revision", ""),
-                "checksum": judge(dump, checks)["state"],
-                "copied": dump.name in state.get("copies", []),
-                "proven": proof.get("at", "") if proof.get("ok") and proof.get("name") == dump.name else "",
-            }
-        )
+        # A backup that runs meanwhile may have removed it.
+        with contextlib.suppress(FileNotFoundError):
+            found.append(
+                {
+                    "name": dump.name,
+                    "made": f"{stamp_of(dump.name):{TIME}}",
+                    "age_hours": round((when - stamp_of(dump.name)).total_seconds() / 3600, 1),
+                    "mb": round(dump.stat().st_size / 10**6, 1),
+                    "seconds": manifest.get("seconds", 0),
+                    "revision": manifest.get("revision", ""),
+                    "checksum": judge(dump, checks)["state"],
+                    "copied": dump.name in state.get("copies", []),
+                    "proven": proof.get("at", "") if proof.get("ok") and proof.get("name") == dump.name else "",
+                }
+            )
     return {"backups": found, "last": state.get("last", {}), "proof": proof, "problems": problems(settings, state, found, when)}
 
 

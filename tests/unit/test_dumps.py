@@ -301,6 +301,13 @@ def test_days_since_the_last_proof():
     assert dumps.proven_days({"proven": "2026-03-29T12:00:00Z"}, NOW) == 2
 
 
+def test_one_that_is_removed_meanwhile_is_not_listed(tmp_path, monkeypatch):
+    stays, goes = (put(tmp_path / "backups", name(hour)) for hour in (1, 2))
+    monkeypatch.setattr(dumps, "dumps", lambda folder: [stays, goes])
+    goes.unlink()
+    assert [dump["name"] for dump in dumps.listing(SETTINGS, tmp_path)["backups"]] == [stays.name]
+
+
 def test_two_at_once_one_waits_and_then_refuses(tmp_path):
     with (
         dumps.alone(tmp_path, "A drill"),

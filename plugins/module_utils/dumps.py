@@ -149,6 +149,12 @@ def last_words(said: bytes) -> str:
     return " ".join(said.decode(errors="replace").split())[-500:]
 
 
+def password(root: Path) -> str:
+    """Return the database's password, which a deploy may be taking over from where the database is."""
+    kept, new = root / "secrets" / "database_password", root / "secrets" / "database_password.new"
+    return (new if new.is_file() else kept).read_text()
+
+
 class Place:
     """Where the live database is: in the stack's container, or elsewhere, asked from a container with PostgreSQL's programs."""
 
@@ -168,7 +174,7 @@ class Place:
         self.application = f"{APPLICATION}-{socket.gethostname()}" if settings.get("elsewhere") else APPLICATION
         # Those of a provider's database nobody but the provider may read.
         self.tells_passwords = bool(image) or not self.elsewhere
-        self.secret = {"PGPASSWORD": (root / "secrets" / "database_password").read_text()} if self.elsewhere else {}
+        self.secret = {"PGPASSWORD": password(root)} if self.elsewhere else {}
 
     def program(self, program: str, *arguments: str, database: str = "") -> list[str]:
         """Return the command that runs a program of PostgreSQL as the owner of the database; the secret is in no command line."""

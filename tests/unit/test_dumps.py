@@ -350,6 +350,16 @@ def test_another_version_asks_the_live_database_with_its_own_programs(tmp_path):
     assert not dumps.Place({"name": "shop", "elsewhere": {"host": "h"}}, tmp_path).tells_passwords
 
 
+def test_a_password_that_is_being_taken_over_is_the_database_s(tmp_path):
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "database_password").write_text("of before")
+    settings = {"name": "shop", "elsewhere": {"host": "h"}}
+    assert dumps.Place(settings, tmp_path).secret == {"PGPASSWORD": "of before"}
+    (tmp_path / "secrets" / "database_password.new").write_text("of now")
+    assert dumps.Place(settings, tmp_path).secret == {"PGPASSWORD": "of now"}
+    assert dumps.Place({"name": "shop"}, tmp_path).secret == {}
+
+
 def test_hosts_that_share_a_database_tell_their_sessions_apart(tmp_path, monkeypatch):
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "database_password").write_text("s3cret")

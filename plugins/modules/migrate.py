@@ -13,7 +13,7 @@ description:
     its time is over.
 options:
   first:
-    description: Whether no release served before, so that there is nothing to dump.
+    description: Whether the database is new, so that there is nothing to dump.
     type: bool
     default: false
   timeout:

@@ -102,8 +102,12 @@ def fill_to(
     create(settings, root, name, label, volume, before)
     head = archive.beside(settings, root)
     mounted = ["--name", container, "--mount", f"type=volume,source={volume},target={settings['mount']}"]
+    beside = [*head[:-1], *mounted, head[-1]]
+    # From 18 on it is below the mount, and pgBackRest does not make it.
+    folder = archive.data_folder(settings["mount"], dumps.major(settings["image"]))
+    dumps.run([*beside, "mkdir", "--parents", "--mode=0700", folder], f"{folder} cannot be made in the volume {volume}")
     archive.asked(
-        [*head[:-1], *mounted, head[-1]], f"{label} cannot be restored from the archive", "restore", f"--set={label}",
+        beside, f"{label} cannot be restored from the archive", "restore", f"--set={label}",
         "--type=time", f"--target={when:%Y-%m-%d %H:%M:%S.%f}+00", "--target-timeline=current", "--target-action=promote",
     )  # fmt: skip
     server = ["-c", "hot_standby=off", "-c", "archive_mode=on", "-c", "archive_command="]

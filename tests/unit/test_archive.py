@@ -323,3 +323,28 @@ def test_it_runs_beside_the_other_program(tmp_path):
 
 def run(program: Path, *arguments):
     return subprocess.run([sys.executable, "-I", program, *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("image", "mount", "folder"),
+    [
+        ("postgres:17-trixie", "/var/lib/postgresql/data", "/var/lib/postgresql/data"),
+        ("postgres:18-trixie", "/var/lib/postgresql", "/var/lib/postgresql/18/docker"),
+    ],
+)
+def test_what_is_restored_to_a_time_finds_its_folder_in_the_new_volume(tmp_path, monkeypatch, image, mount, folder):
+    done = []
+
+    def asked(head, what, *arguments):
+        done.append(arguments[0])
+        raise dumps.DataError("enough")
+
+    monkeypatch.setattr(volumes, "create", lambda *arguments: None)
+    monkeypatch.setattr(volumes.dumps, "run", lambda command, what: done.append(command))
+    monkeypatch.setattr(volumes.archive, "asked", asked)
+    with pytest.raises(dumps.DataError, match="enough"):
+        volumes.fill_to({**SETTINGS, "image": image, "mount": mount}, tmp_path, "shop", "1F", NOW, "shop_postgres_data_2")
+    made, restored = done
+    assert restored == "restore"
+    assert made[-4:] == ["mkdir", "--parents", "--mode=0700", folder]
+    assert f"type=volume,source=shop_postgres_data_2,target={mount}" in made

@@ -148,9 +148,10 @@ def record(name, root, plan, host):
 
 def services(name, root, plan, host):
     """Bring front door and database back to the settings of the current release."""
-    current = root / "current"
     if not host["current"]:
         return
+    # The link may not have been taken back yet.
+    current = root / "releases" / host["current"]
     wanted = dict(line.split() for line in compose(current, "config", "--hash", "*").splitlines())
     changed = []
     for service in ("db", "proxy"):

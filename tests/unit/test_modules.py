@@ -245,6 +245,8 @@ def test_the_front_door_starts_again_with_the_configuration_of_before(root, monk
     same = {"Config": {"Labels": {"com.docker.compose.config-hash": "p"}}, "State": {"Status": "running"}}
     monkeypatch.setattr(docker_cli, "docker", lambda *arguments, check=True: "proxy p\n")
     monkeypatch.setattr(put_back.containers, "look", lambda container: same)
+    # It was recorded, and another host has failed.
+    point_to(folder, "r2")
     put_back.services("shop", folder, {}, {"current": "r3"})
     assert (folder / "proxy" / "Caddyfile").read_text() == "old"
 

@@ -49,6 +49,8 @@ PERIODS = {"daily": "%Y-%m-%d", "weekly": "%G-%V", "monthly": "%Y-%m"}
 WAIT = 3600
 START_TIMEOUT = 180
 FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+# Above what is set for the role or the database, whose requests are short.
+PATIENT = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0"
 # The role and the database that the container was made with.
 AS_OWNER = 'PGUSER="$POSTGRES_USER" PGDATABASE="${PGDATABASE:-$POSTGRES_DB}" exec "$0" "$@"'
 # For whoever makes a database. Text is in the order of its code points, which no update of an image's libraries changes: another
@@ -202,7 +204,8 @@ class Place:
 def inside(container: str, program: str, *arguments: str, database: str = "") -> list[str]:
     """Return the command that runs a program of PostgreSQL in a container, as the owner of the database."""
     more = ["--env", f"PGDATABASE={database}"] if database else []
-    head = ["docker", "exec", "--interactive", "--env", f"PGAPPNAME={APPLICATION}", *more, container]
+    options = ["--env", f"PGAPPNAME={APPLICATION}", "--env", f"PGOPTIONS={PATIENT}"]
+    head = ["docker", "exec", "--interactive", *options, *more, container]
     return [*head, "sh", "-c", AS_OWNER, program, *arguments]
 
 

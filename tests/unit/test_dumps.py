@@ -360,6 +360,11 @@ def test_a_password_that_is_being_taken_over_is_the_database_s(tmp_path):
     assert dumps.Place({"name": "shop"}, tmp_path).secret == {}
 
 
+def test_no_time_limit_of_the_application_s_ends_what_is_done_with_its_data():
+    for command in (dumps.inside("shop-restore", "vacuumdb"), dumps.Place({"name": "shop"}, Path("/x")).program("pg_dump")):
+        assert any(word.startswith("PGOPTIONS=-c statement_timeout=0 ") for word in command)
+
+
 def test_hosts_that_share_a_database_tell_their_sessions_apart(tmp_path, monkeypatch):
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "database_password").write_text("s3cret")

@@ -14,5 +14,6 @@ class ActionModule(ActionBase):
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
-        arguments = {**self._task.args, "settings": backup_settings(Settings(self._templar, task_vars))}
+        settings = backup_settings(Settings(self._templar, task_vars), task_vars["inventory_hostname"])
+        arguments = {**self._task.args, "settings": settings}
         return self._execute_module("drydock.stack.archive", module_args=arguments, task_vars=task_vars)

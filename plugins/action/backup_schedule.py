@@ -17,7 +17,7 @@ class ActionModule(ActionBase):
         settings = Settings(self._templar, task_vars)
         arguments = {
             **self._task.args,
-            "settings": backup_settings(settings),
+            "settings": backup_settings(settings, task_vars["inventory_hostname"]),
             "rclone_config": settings["fastapi_backup_rclone_config"],
         }
         return self._execute_module("drydock.stack.backup_schedule", module_args=arguments, task_vars=task_vars)

@@ -20,6 +20,6 @@ class ActionModule(ActionBase):
             arguments["database_password"] = value_of(self._templar, PASSWORD, task_vars[PASSWORD])
         if boolean(arguments.get("schedule", False)):
             settings = Settings(self._templar, task_vars)
-            arguments["backup"] = backup_settings(settings)
+            arguments["backup"] = backup_settings(settings, task_vars["inventory_hostname"])
             arguments["rclone_config"] = settings["fastapi_backup_rclone_config"]
         return self._execute_module("drydock.stack.stack_info", module_args=arguments, task_vars=task_vars)

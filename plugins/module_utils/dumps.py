@@ -34,6 +34,7 @@ from typing import Any
 SETTINGS = "backup.json"
 STATE = "state.json"
 COPIED = "copied"
+OWNER = ".owner"
 FRESH = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 GIGABYTE = 10**9
 DAY = 86400
@@ -607,13 +608,28 @@ def place(settings: Mapping[str, Any], name: str) -> str:
     return f"{target}{name}" if target.endswith((":", "/")) else f"{target}/{name}"
 
 
+def owner(settings: Mapping[str, Any]) -> str:
+    """Return the name of the file that says whose the copies beside it are: of a stack, on the host of that name."""
+    return "{}@{}{}".format(settings["name"], re.sub(r"[^\w.-]", "_", settings["host"]), OWNER)
+
+
 def copied_names(settings: Mapping[str, Any], root: Path) -> list[str]:
-    """Return the files at the destination; raises DataError, also where what was copied last is no longer there."""
+    """Return the files at the destination; raises DataError, also where they are another's, or the last one is not there.
+
+    Copies are told apart by their time alone: of two that share a destination, each would remove the other's.
+    """
     target = settings["copy_to"]
     if target.startswith("/") and not Path(target).is_dir():
         raise DataError(f"fastapi_backup_copy_to is {target}, and there is no such folder on the host; make it, or mount it.")
     what = f"fastapi_backup_copy_to is {target}, and it cannot be read"
     names = rclone(root, "lsf", "--files-only", target, what=what).splitlines()
+    others = [name for name in names if name.endswith(OWNER) and name != owner(settings)]
+    if others:
+        raise DataError(
+            f"fastapi_backup_copy_to is {target}, and the copies there are those of {others[0].removesuffix(OWNER)}; give each "
+            "stack on each host a place of its own. Where that one is no more, and this one takes its place: "
+            f"remove {place(settings, others[0])}"
+        )
     record = root / "backups" / COPIED
     # The destination may have spaces in it, and no name of a copy has.
     destination, _, last = (record.read_text().strip() if record.exists() else "").rpartition(" ")
@@ -638,6 +654,12 @@ def copy_out(settings: Mapping[str, Any], root: Path) -> list[str]:
     checks = read_json(folder / STATE).get("checks", {})
     sound = {name for name in here if checks.get(name, {}).get("state") == "sound"}
     stay = staying(there | sound, settings["keep"], now())
+    if stay and owner(settings) not in names:
+        mark = folder / f".{owner(settings)}.partial"
+        write_durably(mark, b"Whose copies these are.\n")
+        what = f"fastapi_backup_copy_to is {settings['copy_to']}, and it cannot be written to"
+        rclone(root, "copyto", str(mark), place(settings, owner(settings)), what=what)
+        mark.unlink()
     for name in sorted((stay & sound) - there):
         globals_file, manifest = companions(here[name])
         for file in (globals_file, here[name], manifest):

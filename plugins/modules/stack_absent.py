@@ -91,6 +91,8 @@ def main():
             image
             for label in IMAGE_LABELS
             for image in listed("image", "ls", "--filter", f"label={label}={name}", "--format", "{{ .Repository }}:{{ .Tag }}")
+            # Without a name, as one is left whose tag went to another: the engine prunes it.
+            if "<none>" not in image
         ]
         volumes = [
             volume

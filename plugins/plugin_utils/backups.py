@@ -12,11 +12,12 @@ from ansible_collections.drydock.stack.plugins.module_utils.settings import post
 from ansible_collections.drydock.stack.plugins.plugin_utils.render import external_database
 
 
-def backup_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what <root>/backup.json is to hold; no secret is among it."""
+def backup_settings(settings: Mapping[str, Any], host: str) -> dict[str, Any]:
+    """Return what <root>/backup.json is to hold on the host with this name in the inventory; no secret is among it."""
     image = settings["fastapi_postgres_image"]
     return {
         "name": settings["fastapi_name"],
+        "host": host,
         "image": image,
         "mount": postgres_mount(image),
         "database": settings["fastapi_database_name"],

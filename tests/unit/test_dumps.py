@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 NOW = datetime.datetime(2026, 3, 31, 12, tzinfo=datetime.UTC)
-SETTINGS = {"name": "shop", "keep": {"last": 2}, "keep_before": 1, "schedule": "daily", "max_age": 26}
+SETTINGS = {"name": "shop", "host": "one", "keep": {"last": 2}, "keep_before": 1, "schedule": "daily", "max_age": 26}
 
 
 def name(hours, before=""):
@@ -265,10 +265,39 @@ def test_a_destination_that_is_suddenly_empty_is_told(tmp_path, monkeypatch, fol
         place.mkdir()
     (tmp_path / "backups" / dumps.COPIED).write_text(f"{target} {there}")
     monkeypatch.setattr(dumps, "rclone", lambda *arguments, what: there)
-    assert dumps.copied_names({"copy_to": str(target)}, tmp_path) == there.split()
+    settings = {**SETTINGS, "copy_to": str(target)}
+    assert dumps.copied_names(settings, tmp_path) == there.split()
     monkeypatch.setattr(dumps, "rclone", lambda *arguments, what: "")
     with pytest.raises(dumps.DataError, match="is it mounted"):
-        dumps.copied_names({"copy_to": str(target)}, tmp_path)
+        dumps.copied_names(settings, tmp_path)
+
+
+@pytest.mark.parametrize("other", [{"host": "two"}, {"name": "site"}])
+def test_copies_of_another_are_left_alone(tmp_path, monkeypatch, other):
+    target = tmp_path / "copies"
+    target.mkdir()
+
+    def rclone(root, command, *arguments, what):
+        if command == "lsf":
+            return "".join(f"{file.name}\n" for file in target.iterdir())
+        assert command == "copyto"
+        Path(arguments[1]).write_bytes(Path(arguments[0]).read_bytes())
+        return ""
+
+    monkeypatch.setattr(dumps, "rclone", rclone)
+    first = {**SETTINGS, "copy_to": str(target), "encrypt_to": ""}
+    for number in range(3):
+        root = tmp_path / str(number)
+        dump = put(root / "backups", name(number))
+        dumps.change_state(root, checks={dump.name: {"state": "sound", "seen": []}})
+    assert dumps.copy_out(first, tmp_path / "0") == [name(0)]
+    assert "shop@one.owner" in {file.name for file in target.iterdir()}
+    # A new server under the old name.
+    assert dumps.copy_out(first, tmp_path / "1") == [name(0), name(1)]
+    there = {file.name for file in target.iterdir()}
+    with pytest.raises(dumps.DataError, match=r"the copies there are those of shop@one; .* remove .*/shop@one\.owner"):
+        dumps.copy_out({**first, **other}, tmp_path / "2")
+    assert {file.name for file in target.iterdir()} == there
 
 
 def test_what_needs_a_look_is_told(monkeypatch, tmp_path):

@@ -10,9 +10,9 @@ version_added: "0.1.0"
 description:
   - Says whether it can be done, or does it while nobody writes. The data is dumped by the programs of the new version, restored
     into a new volume, analysed, and compared - rows, checksums, sequences, large objects, roles, extensions and revision.
-  - For the way back, the volume of before takes the place of the one that is live.
-  - The old volume is not touched. Which one is live is said by one file of the stack's folder; the release of the plan is
-    filled in for it, and the database brought up by the step that follows.
+  - For the way back, the volume of before, given the password of now, takes the place of the one that is live.
+  - The volume that is live until then is not touched. Which one is live is said by one file of the stack's folder; the release
+    of the plan is filled in for it, and the database brought up by the step that follows.
 options:
   state:
     description: >-
@@ -76,8 +76,17 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import arguments, containers, docker_cli, dumps, lock, postgres
+from ansible_collections.drydock.stack.plugins.module_utils import (
+    arguments,
+    containers,
+    docker_cli,
+    dumps,
+    lock,
+    postgres,
+    rotation,
+)
 from ansible_collections.drydock.stack.plugins.module_utils import release as releases
+from ansible_collections.drydock.stack.plugins.module_utils.settings import postgres_mount
 from ansible_collections.drydock.stack.plugins.module_utils.volumes import fill, forget, new_volume
 
 QUESTION = """
@@ -168,6 +177,15 @@ def take_over(name, root, settings, plan, volume, before):
     return dump.name
 
 
+def tell_password(name, root, settings, image, volume):
+    """Give the data of before the password of now, which may be another since."""
+    container, own = f"{name}-restore", {**settings, "image": image, "mount": postgres_mount(image)}
+    dumps.database_starts(own, root, container, volume, {}, durable=True)
+    rotation.alter(container, releases.password(root))
+    rotation.let_in(container, [])
+    docker_cli.docker("stop", "--time", "90", container)
+
+
 def done(module, name, root, settings, plan):
     """Have another volume be live; return the dump's name, and that of the volume."""
     token, folder, dump = module.params["token"], root / "releases" / plan["id"], ""
@@ -181,6 +199,8 @@ def done(module, name, root, settings, plan):
         try:
             if plan["upgrade"]:
                 dump = take_over(name, root, settings, plan, volume, before)
+            else:
+                tell_password(name, root, settings, plan["postgres_image"], volume)
             lock.check(root, token)
             docker_cli.docker("stop", "--time", "90", containers.name_of(name, "db"))
             releases.write_durably(root / releases.VOLUME, f"{volume}\n".encode(), 0o644)

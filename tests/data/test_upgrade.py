@@ -113,6 +113,8 @@ def test_an_upgrade_and_the_way_back(old, figure):
     assert old.sh("ls /opt/fault/proxy/live") in ("blue", "green")
     old.works("drill")
     old.sql("CREATE TABLE newer (n int)")
+    # The data of before has another password.
+    old.works("rotate_password")
     old.fails("rollback", "what was written since is not in it", "fastapi_upgrade_confirm is not set")
     assert version(old) == "17"
     old.works("rollback", fastapi_upgrade_confirm="fault")

@@ -21,7 +21,7 @@ NETWORK = "drydock-lab"
 # What the scenario sets; none of it has to do with what is asked here.
 SET = {
     "fastapi_name", "fastapi_source", "fastapi_healthy_timeout", "fastapi_keep_releases", "fastapi_env", "fastapi_alert_command",
-    "fastapi_drill_query",
+    "fastapi_drill_query", "fastapi_build_secrets",
 }  # fmt: skip
 SERVICES = ("app", "db", "proxy")
 NET_BIND_SERVICE = 1 << 10

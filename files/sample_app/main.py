@@ -59,7 +59,9 @@ def list_notes(limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> list[notes.
         return notes.newest(session, limit)
 
 
-@app.post("/notes", tags=["notes"], status_code=201, response_model=NoteOut)
+@app.post(
+    "/notes", tags=["notes"], status_code=201, response_model=NoteOut, responses={400: {"description": "No JSON"}}
+)
 def create_note(note: NoteIn) -> notes.Note:
     with transaction() as session:
         return notes.add(session, note)

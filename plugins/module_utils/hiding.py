@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
 from ansible_collections.drydock.stack.plugins.module_utils.quoting import env_unquote
+from ansible_collections.drydock.stack.plugins.module_utils.release import SECRETS
 
 # Shorter values, such as `info` or `8080`, are settings, and hiding them would make a log useless.
 LEAST = 8
@@ -23,8 +24,9 @@ LAST_OWN = "RELEASE="
 def hider(root: Path) -> Callable[[str], str]:
     """Return a function that hides the secrets of the stack in the folder ``root`` in a text.
 
-    They are what C(secrets) holds, and the values that fastapi_env gives to the releases on the host: as they are, as they stand
-    in a URL, as Python and JSON show them, each line of one that has several, and the password of one that is a URL.
+    They are what C(secrets) holds, and the values that fastapi_env gives to the releases on the host, in their .env or as files:
+    as they are, as they stand in a URL, as Python and JSON show them, each line of one that has several, and the password of one
+    that is a URL.
     """
     forms = {form for secret in secrets_of(root) for form in forms_of(secret)} - {""}
     if not forms:
@@ -39,9 +41,9 @@ def secrets_of(root: Path) -> set[str]:
     found = set()
     for text in texts((root / "secrets").glob("*")):
         found |= {text, *several(text)}
-    for text in texts((root / "releases").glob("*/.env")):
-        for value in values(text):
-            found |= {password_in(value), *({value, *several(value)} if len(value) >= LEAST else ())}
+    given = [value for text in texts((root / "releases").glob("*/.env")) for value in values(text)]
+    for value in [*given, *texts((root / "releases").glob(f"*/{SECRETS}/*"))]:
+        found |= {password_in(value), *({value, *several(value)} if len(value) >= LEAST else ())}
     return found
 
 
@@ -49,7 +51,7 @@ def texts(files: Iterable[Path]) -> Iterator[str]:
     """Yield what the files hold; one that goes while they are read is passed over."""
     for file in files:
         with contextlib.suppress(OSError):
-            yield file.read_text(errors="replace")
+            yield file.read_bytes().decode(errors="replace")
 
 
 def values(env: str) -> Iterator[str]:

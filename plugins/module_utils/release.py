@@ -27,6 +27,9 @@ TOKENS = (RELEASE_TOKEN, SLOT_TOKEN, VOLUME_TOKEN, PASSWORD_TOKEN, PASSWORD_IN_U
 
 # Below a release's folder, its files with the tokens that are filled in whenever it is put into a slot.
 UNFILLED = "unfilled"
+# Below a release's folder, the files that hold the application's secrets, and where it finds them in its container.
+SECRETS = "secrets"
+SECRETS_IN_CONTAINER = "/run/secrets"
 RECORD = "release.json"
 # In the stack's folder, the name of the volume that holds the live data, once it is another than the first one.
 VOLUME = "volume"
@@ -35,7 +38,8 @@ RESTORING = "restoring"
 # A link to the folder of the source that the front door serves.
 STATIC = "static"
 
-# The user that PostgreSQL runs as in the database's container; a file secret keeps the host's owner and mode.
+# The users that the application and PostgreSQL run as in their containers; a file secret keeps the host's owner and mode.
+APP_UID = 10001
 POSTGRES_UID = 999
 # The user that the front door runs as.
 PROXY_UID = 10002
@@ -139,6 +143,17 @@ def fill_password(env: str, password: str) -> str:
     return env.replace(PASSWORD_IN_URL_TOKEN, quote(password, safe="")).replace(PASSWORD_TOKEN, env_quote(password)[1:-1])
 
 
+def filled_secrets(folder: Path, password: str) -> dict[str, bytes]:
+    """Return by path what the application's secrets of the release are, {} where they stand in its .env."""
+    unfilled = folder / UNFILLED / SECRETS
+    found = {}
+    # As bytes: as text, line breaks would not stay what they are.
+    for file in sorted(unfilled.iterdir()) if unfilled.is_dir() else []:
+        data = file.read_bytes().replace(PASSWORD_IN_URL_TOKEN.encode(), quote(password, safe="").encode())
+        found[f"{SECRETS}/{file.name}"] = data.replace(PASSWORD_TOKEN.encode(), password.encode())
+    return found
+
+
 def first_volume(name: str) -> str:
     """Return the name of the volume that a new stack has its data in."""
     return f"{name}_postgres_data"
@@ -161,17 +176,28 @@ def ignores_volume(folder: Path, name: str, volume: str) -> str:
 
 
 def filled(folder: Path, slot: str, password: str, volume: str) -> dict[str, bytes]:
-    """Return what compose.yaml and .env of the release are in a slot, on the volume with the data."""
+    """Return what compose.yaml, .env and the secrets of the release are in a slot, on the volume with the data."""
     compose = (folder / UNFILLED / "compose.yaml").read_text()
     env = (folder / UNFILLED / ".env").read_text()
     compose = compose.replace(SLOT_TOKEN, slot).replace(VOLUME_TOKEN, volume)
-    return {"compose.yaml": compose.encode(), ".env": fill_password(env, password).encode()}
+    return {
+        "compose.yaml": compose.encode(),
+        ".env": fill_password(env, password).encode(),
+        **filled_secrets(folder, password),
+    }
 
 
 def fill(folder: Path, slot: str, password: str, volume: str) -> None:
-    """Put the release in a slot, on a volume: write its compose.yaml and .env out of their unfilled ones."""
+    """Put the release in a slot, on a volume: write its compose.yaml, .env and secrets out of their unfilled ones.
+
+    A container that runs keeps the secrets that it was started with, as a file that is replaced stays mounted.
+    """
     for name, data in filled(folder, slot, password, volume).items():
-        write_durably(folder / name, data, 0o600 if name == ".env" else 0o644)
+        if name.startswith(f"{SECRETS}/"):
+            (folder / SECRETS).mkdir(mode=0o700, exist_ok=True)
+            write_durably(folder / name, data, 0o400, APP_UID if os.geteuid() == 0 else None)
+        else:
+            write_durably(folder / name, data, 0o600 if name == ".env" else 0o644)
 
 
 def publish(root: Path, folder: Path, slot: str) -> None:

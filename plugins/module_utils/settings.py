@@ -39,6 +39,8 @@ LARGEST_NUMBER = 2**63 - 1
 # Linux takes no longer name; its paths may be four times as long, and releases and their files lie below the given ones.
 LONGEST_NAME = 255
 LONGEST_PATH = 1024
+# A file is written beside its place first, under a name that is longer.
+LONGEST_SECRET_NAME = 200
 # PostgreSQL before 14 takes no longer one from its own programs.
 LONGEST_PASSWORD = 1000
 # What is measured in processors, hours or gigabytes has as many digits as text may have.
@@ -47,6 +49,7 @@ LARGEST_DECIMAL = 10**9
 PASSWORD_IN_URL = re.compile(r"\b(?:https?|ssh)://[^/\s:@\"']*:(?!\$\{\w+\}@)[^/\s\"']+@([\w.-]+)", re.IGNORECASE)
 BUILD_SECRETS = ("netrc", "uv.toml", "pip.conf")
 DATABASE_SETTINGS = ("host", "port", "name", "user", "password", "url", "sslmode")
+SECRET_SETTINGS = ("password", "url")
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 DATABASE_ENV = {
     "host": "DB_HOST",
@@ -665,6 +668,7 @@ RULES: dict[str, Rule] = {
     "fastapi_workdir": _text(_workdir),
     "fastapi_app": _text(_app),
     "fastapi_env": _env,
+    "fastapi_secrets_as_files": _boolean,
     "fastapi_workers": _number(1, 1024),
     "fastapi_readiness_path": _text(_readiness_path),
     "fastapi_healthy_timeout": _SECONDS,
@@ -813,6 +817,25 @@ def _together(settings: Mapping[str, Any]) -> Iterator[str]:
                     f"fastapi_env.{variable} is set by the stack to the database's {shown(key)}; "
                     "use another name, or leave it out of fastapi_database_env."
                 )
+        if settings.get("fastapi_secrets_as_files") is True:
+            yield from _secrets_as_files(env, database)
+
+
+def _secrets_as_files(env: Mapping[Any, Any], database: Mapping[Any, Any]) -> Iterator[str]:
+    """The rules of names whose variable gets _FILE at its end, and whose value becomes a file of that name."""
+    named = {key: variable for key, variable in database.items() if key in DATABASE_SETTINGS}
+    plain = [variable for key, variable in named.items() if key not in SECRET_SETTINGS]
+    secret = [(f"fastapi_database_env.{key} is", variable) for key, variable in named.items() if key in SECRET_SETTINGS]
+    for what, variable in [*secret, *(("fastapi_env has the name", variable) for variable in env)]:
+        if not isinstance(variable, str) or not VARIABLE.fullmatch(variable):
+            continue
+        told = f"{what} {shown(variable)}, and fastapi_secrets_as_files is true"
+        if variable == "COMPOSE":
+            yield f"{told}: COMPOSE_FILE would change what Compose does; use another name."
+        elif len(variable) > LONGEST_SECRET_NAME:
+            yield f"{told}, so that it names a file; use at most {LONGEST_SECRET_NAME} characters."
+        elif f"{variable}_FILE" in plain:
+            yield f"{told}: {shown(variable + '_FILE')} is set already, by fastapi_database_env; use another name."
 
 
 def _archive(settings: Mapping[str, Any]) -> Iterator[str]:

@@ -117,23 +117,24 @@ def text_of(folder, name, other=None):
 
 
 def differences(old, new):
-    """Return Ansible's diff of the files that a person reads, and the names of the source's files that changed."""
+    """Return Ansible's diff of the files that a person reads, and the names of what changed among secrets and sources."""
     shown = []
     for name in SHOWN:
         before, after = text_of(old, name), text_of(new, name, old)
         if before != after:
             shown.append({"before_header": name, "after_header": name, "before": before, "after": after})
-    before, after = listing(old / "source"), listing(new / "source")
-    if before != after:
-        changed = sorted(path for path in before.keys() & after.keys() if before[path] != after[path])
-        shown.append(
-            {
-                "before_header": "source",
-                "after_header": "source",
-                "before": "".join(f"{path}\n" for path in sorted(before)),
-                "after": "".join(f"{path}{' (changed)' if path in changed else ''}\n" for path in sorted(after)),
-            }
-        )
+    for folder in (releases.SECRETS, "source"):
+        before, after = listing(old / folder), listing(new / folder)
+        if before != after:
+            changed = sorted(path for path in before.keys() & after.keys() if before[path] != after[path])
+            shown.append(
+                {
+                    "before_header": folder,
+                    "after_header": folder,
+                    "before": "".join(f"{path}\n" for path in sorted(before)),
+                    "after": "".join(f"{path}{' (changed)' if path in changed else ''}\n" for path in sorted(after)),
+                }
+            )
     return shown
 
 

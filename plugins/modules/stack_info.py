@@ -270,8 +270,10 @@ def intact(root, name):
     try:
         return (
             len(live(root)) == 1
-            and filled(folder, live(root)[0], password.read_text(), live_volume(root, name))
-            == {name: (folder / name).read_bytes() for name in ("compose.yaml", ".env")}
+            and all(
+                (folder / path).read_bytes() == data
+                for path, data in filled(folder, live(root)[0], password.read_text(), live_volume(root, name)).items()
+            )
             and (root / "proxy" / "Caddyfile").read_bytes() == (folder / "Caddyfile").read_bytes()
             and all((folder / name).exists() for name in ("Dockerfile", "source"))
             and (folder / STATIC).is_dir() == (root / "proxy" / STATIC / live(root)[0]).is_dir()

@@ -22,16 +22,19 @@ from ansible_collections.drydock.stack.plugins.module_utils.bundle import Entry,
 from ansible_collections.drydock.stack.plugins.module_utils.dumps import initdb_arguments
 from ansible_collections.drydock.stack.plugins.module_utils.quoting import database_url
 from ansible_collections.drydock.stack.plugins.module_utils.release import (
+    APP_UID,
     PASSWORD_IN_URL_TOKEN,
     PASSWORD_TOKEN,
     PROXY_UID,
     RELEASE_TOKEN,
+    SECRETS,
+    SECRETS_IN_CONTAINER,
     SLOT_TOKEN,
     STATIC,
     UNFILLED,
     VOLUME_TOKEN,
 )
-from ansible_collections.drydock.stack.plugins.module_utils.settings import postgres_major, postgres_mount
+from ansible_collections.drydock.stack.plugins.module_utils.settings import SECRET_SETTINGS, postgres_major, postgres_mount
 from ansible_collections.drydock.stack.plugins.module_utils.source import NEVER, Source, SourceError, read_source
 from ansible_collections.drydock.stack.plugins.module_utils.tuning import (
     bytes_of,
@@ -62,6 +65,7 @@ class Renderer:
         self.folder = Path(settings["fastapi_templates"])
         # A user's own Dockerfile is built as it is at home, with the source as its context.
         self.own_dockerfile = settings.get("fastapi_dockerfile") or ""
+        self.environment, self.secrets = application(settings, host["engine"])
         self.variables = {
             "ansible_managed": "Ansible managed",
             **variables,
@@ -76,14 +80,15 @@ class Renderer:
             "__fastapi_initdb_arguments": host["services"].get("db", {}).get("initdb")
             or initdb_arguments(postgres_major(settings["fastapi_postgres_image"])),
             "__fastapi_postgres_command": postgres_command(settings, host["engine"]),
+            "__fastapi_app_uid": APP_UID,
             "__fastapi_proxy_uid": PROXY_UID,
+            "__fastapi_secrets": {name: f"./{SECRETS}/{name}" for name in self.secrets},
             "__fastapi_memory_limit": memory_limit(host["engine"]["memory"]),
             "__fastapi_shm_size": shm_size(database_memory(settings, host["engine"])),
             "__fastapi_release_id": RELEASE_TOKEN,
             "__fastapi_volume": VOLUME_TOKEN,
             "__fastapi_context": "" if self.own_dockerfile else "source/",
         }
-        self.environment = environment(settings, host["engine"])
 
     def render(self, template: str, **more: Any) -> str:
         text = trust_as_template((self.folder / template).read_text(encoding="utf-8"))
@@ -101,12 +106,13 @@ class Renderer:
         return self.render("Dockerfile.j2")
 
     def files(self) -> dict[str, str]:
-        """Return the files of a release by path; release, slot and password stand in them as tokens."""
+        """Return the files of a release by path; release, slot and password stand in them as tokens; raises SourceError."""
         files = {
             "Dockerfile": self.dockerfile(),
             self.ignore_file: self.render("dockerignore.j2"),
             "Caddyfile": self.render("Caddyfile.j2"),
             f"{UNFILLED}/.env": self.render("env.j2", __fastapi_environment=self.environment),
+            **{f"{UNFILLED}/{SECRETS}/{name}": value for name, value in self.secrets.items()},
         }
         caddyfile_hash = hashlib.sha256(files["Caddyfile"].encode()).hexdigest()[:ID_LENGTH]
         compose = self.render(
@@ -115,6 +121,11 @@ class Renderer:
             __fastapi_image=self.image(files),
             __fastapi_caddyfile_hash=caddyfile_hash,
         )
+        if self.secrets and f"./{SECRETS}/" not in compose:
+            raise SourceError(
+                "fastapi_secrets_as_files is true, and compose.yaml.j2 of fastapi_templates does not say __fastapi_secrets, so "
+                "that the application would not find them; take that part over from the collection's template."
+            )
         return {**files, f"{UNFILLED}/compose.yaml": compose}
 
     def image(self, files: Mapping[str, str]) -> str:
@@ -160,7 +171,7 @@ class Renderer:
                 Entry(
                     path=path,
                     data=text.replace(RELEASE_TOKEN, identity).encode(),
-                    mode=0o600 if path.endswith(".env") else None,
+                    mode=0o600 if path.endswith(".env") or path.startswith(f"{UNFILLED}/{SECRETS}/") else None,
                 )
                 for path, text in files.items()
             ),
@@ -173,8 +184,11 @@ class Renderer:
         return {"link": str(file.readlink())} if file.is_symlink() else {"executable": bool(file.stat().st_mode & 0o100)}
 
 
-def environment(settings: Mapping[str, Any], engine: Mapping[str, Any]) -> dict[str, str]:
-    """Return the application's variables; the database's password and the release stand in them as tokens."""
+def application(settings: Mapping[str, Any], engine: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the application's variables, and the secrets that it has as files, by name; none of them unless that is asked for.
+
+    The database's password and the release stand in them as tokens.
+    """
     external = external_database(settings)
     database = {
         "host": external.get("host", "db"),
@@ -186,12 +200,16 @@ def environment(settings: Mapping[str, Any], engine: Mapping[str, Any]) -> dict[
     url = database_url({**database, "password": PASSWORD_IN_URL_TOKEN}, settings["fastapi_database_url_scheme"])
     # Between a database of the stack's own and the application there is no other host.
     known = {**database, "url": url, **({"sslmode": external["sslmode"]} if external else {})}
+    named = {part: variable for part, variable in settings["fastapi_database_env"].items() if part in known}
+    own = {"WEB_CONCURRENCY": str(worker_count(settings, engine)), "RELEASE": RELEASE_TOKEN}
+    if not settings["fastapi_secrets_as_files"]:
+        return {**{variable: known[part] for part, variable in named.items()}, **own, **settings["fastapi_env"]}, {}
+    secrets = {variable: known[part] for part, variable in named.items() if part in SECRET_SETTINGS} | settings["fastapi_env"]
     return {
-        **{variable: known[part] for part, variable in settings["fastapi_database_env"].items() if part in known},
-        "WEB_CONCURRENCY": str(worker_count(settings, engine)),
-        "RELEASE": RELEASE_TOKEN,
-        **settings["fastapi_env"],
-    }
+        **{variable: known[part] for part, variable in named.items() if part not in SECRET_SETTINGS},
+        **{f"{name}_FILE": f"{SECRETS_IN_CONTAINER}/{name}" for name in secrets},
+        **own,
+    }, secrets
 
 
 def external_database(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-from ansible_collections.drydock.stack.plugins.module_utils.release import UNFILLED, fill, flip, make_folders
+from ansible_collections.drydock.stack.plugins.module_utils.release import fill, flip, make_folders
 from ansible_collections.drydock.stack.plugins.module_utils.source import read_source
 from ansible_collections.drydock.stack.plugins.plugin_utils.render import Renderer
 from ansible_collections.drydock.stack.plugins.plugin_utils.variables import Settings
@@ -55,11 +55,12 @@ def rendered(folder: Path, source: dict[str, str] | None = None, services: dict[
     renderer = Renderer(templar, variables, public_variables, {**HOST, "services": services or {}}, read)
     files = renderer.files()
     release = folder / "release"
-    (release / UNFILLED).mkdir(parents=True)
+    release.mkdir()
     for entry in renderer.entries(files, renderer.identity(files)):
         if entry.link:
             (release / entry.path).symlink_to(entry.link)
         elif isinstance(entry.data, bytes):
+            (release / entry.path).parent.mkdir(parents=True, exist_ok=True)
             (release / entry.path).write_bytes(entry.data)
     fill(release, "blue", "s3cret", "shop_postgres_data")
     return release

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.drydock.stack.plugins.module_utils import hiding
+from ansible_collections.drydock.stack.plugins.module_utils.source import SourceError
 
 MAIN = "from fastapi import FastAPI\n\napp = FastAPI()\n"
 PYPROJECT = '[project]\nname = "shop"\nversion = "1"\ndependencies = ["fastapi", "uvicorn[standard]"]\n'
@@ -65,6 +66,14 @@ MATRIX = {
     "values that are hard to quote": {
         "fastapi_env": {"A": "a\"b$c\\d\n'e", "B": "", "C": "#$${x}", "D": "ünï\u2028"},
         "fastapi_root": "/srv/my stacks/$shop",
+    },
+    "secrets that are files": {
+        "fastapi_env": {"A": "a\"b$c\\d\r\n'e\n", "null": "", "y": "ünï\u2028", "database_password": "z"},
+        "fastapi_secrets_as_files": True,
+    },
+    "secrets that are files, of a database elsewhere": {
+        "fastapi_database_host": "db.example.com",
+        "fastapi_secrets_as_files": True,
     },
     "an archive": {"fastapi_pitr_enabled": True, "fastapi_pitr_repository": "/mnt/the archive/$shop"},
     "a database elsewhere": {"fastapi_database_host": "db.example.com", "fastapi_database_port": 6432},
@@ -156,6 +165,36 @@ def test_a_database_elsewhere_is_named_to_the_application_and_no_service(render)
 def test_what_is_hidden_in_output_is_what_the_user_gave(render):
     given = {"A": "a\u2028b", "B": "=\\n\n", "C": ""}
     assert list(hiding.values((render(fastapi_env=given) / ".env").read_text())) == list(given.values())
+
+
+def test_secrets_that_are_files_are_nowhere_else(render):
+    given = {"TOKEN": "canary\r\n\n", "null": "", "database_password": "canary"}
+    release = render(
+        fastapi_env=given, fastapi_database_env={"host": "H", "password": "P", "url": "U"}, fastapi_secrets_as_files=True
+    )
+    files = {file.name: file.read_bytes().decode() for file in (release / "secrets").iterdir()}
+    assert files == {**given, "P": "s3cret", "U": "postgresql://app:s3cret@db:5432/app"}
+    compose = yaml.safe_load((release / "compose.yaml").read_text())
+    app = compose["services"]["app-blue"]
+    assert {one["target"]: compose["secrets"][one["source"]]["file"] for one in app["secrets"]} == {
+        name: f"./secrets/{name}" for name in files
+    }
+    assert app["user"] == "10001:10001"
+    env = (release / ".env").read_text()
+    assert 'H="db"\n' in env and 'U_FILE="/run/secrets/U"\n' in env and 'TOKEN_FILE="/run/secrets/TOKEN"\n' in env
+    for file in (file for file in release.iterdir() if file.is_file()):
+        assert not re.search("canary|s3cret", file.read_text()), file.name
+    # A path is no secret, and is told where a file is missing.
+    assert list(hiding.values(env)) == []
+
+
+def test_secrets_that_are_files_want_templates_that_know_of_them(render, tmp_path):
+    templates = tmp_path / "templates"
+    shutil.copytree(Path(__file__).parents[2] / "templates", templates)
+    text = (templates / "compose.yaml.j2").read_text()
+    (templates / "compose.yaml.j2").write_text(text.replace("__fastapi_secrets", "[]").replace("[].items()", "[]"))
+    with pytest.raises(SourceError, match=r"compose.yaml.j2 of fastapi_templates does not say __fastapi_secrets, .*; take"):
+        render(fastapi_templates=str(templates), fastapi_secrets_as_files=True)
 
 
 def test_what_is_secret_is_denied_last(render):

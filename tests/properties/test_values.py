@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -111,6 +112,7 @@ TAKEN: dict[str, st.SearchStrategy[Any]] = {
     "fastapi_workdir": TEXT,
     "fastapi_app": st.sampled_from(["main:app", "a.b:c.d", "_x:Y1"]) | TEXT,
     "fastapi_env": st.dictionaries(VARIABLE, TEXT, max_size=8),
+    "fastapi_secrets_as_files": st.booleans(),
     "fastapi_database_password": TEXT,
     "fastapi_readiness_path": literal(rules.READINESS_PATH),
     "fastapi_healthy_timeout": st.integers(1, 86400) | st.just("60"),
@@ -277,6 +279,18 @@ def check_compose(text: str, public: Mapping[str, Any]) -> None:
             assert f"{setting}={plain}" in db["command"]
 
 
+def check_secrets(secrets: Mapping[str, str], env: Mapping[str, str], compose: str, public: Mapping[str, Any]) -> None:
+    """All that is secret is a file, which the application's container has, and nothing else of it knows more than the path."""
+    database = public["fastapi_database_env"]
+    wanted = {*public["fastapi_env"], *(database[part] for part in ("password", "url") if part in database)}
+    assert set(secrets) == (wanted if public["fastapi_secrets_as_files"] else set())
+    assert {name: env.get(f"{name}_FILE") for name in secrets} == {name: f"/run/secrets/{name}" for name in secrets}
+    assert secrets.keys().isdisjoint(env)
+    tree = uninterpolated(yaml.safe_load(compose))
+    mounted = {found["target"]: tree["secrets"][found["source"]] for found in tree["services"]["app-blue"].get("secrets", [])}
+    assert mounted == {name: {"file": f"./secrets/{name}"} for name in secrets}
+
+
 def check_env(env: Mapping[str, str], password: str, public: Mapping[str, Any]) -> None:
     assert env.items() >= public["fastapi_env"].items()
     external = public["fastapi_database_host"]
@@ -375,10 +389,22 @@ def good(values: Callable[..., Any], drawn: Mapping[str, Any]) -> dict[str, Any]
             part = [inner for inner in value if fine(name, [inner])]
         if fine(name, part):
             found[name] = part
-    together = ("tls", "domain", "database_env", "postgres_settings", "basic_auth_paths", "basic_auth_users")
+    together = ("tls", "domain", "database_env", "postgres_settings", "basic_auth_paths", "basic_auth_users", "secrets_as_files")
     if rules.problems(values(found)):
         found = {name: value for name, value in found.items() if name.removeprefix("fastapi_") not in together}
     return found
+
+
+def filled_in(folder: Path, files: Mapping[str, str], password: str) -> dict[str, str]:
+    """Return the secrets of a release that are files, filled in as on its host, in a folder of the test's."""
+    unfilled = folder / release.UNFILLED / release.SECRETS
+    shutil.rmtree(unfilled, ignore_errors=True)
+    unfilled.mkdir(parents=True)
+    for path, text in files.items():
+        if path.startswith(f"{release.UNFILLED}/{release.SECRETS}/"):
+            (folder / path).write_bytes(text.encode())
+    found = release.filled_secrets(folder, password)
+    return {path.removeprefix(f"{release.SECRETS}/"): data.decode() for path, data in found.items()}
 
 
 def test_what_is_taken_arrives_byte_for_byte(renderer, values, tools, steady, tally: Counter[str], tmp_path: Path) -> None:
@@ -386,6 +412,7 @@ def test_what_is_taken_arrives_byte_for_byte(renderer, values, tools, steady, ta
 
     @steady(30)
     @example({"fastapi_env": {f"V{number}": text for number, text in enumerate(HARD)}})
+    @example({"fastapi_env": {f"V{number}": text for number, text in enumerate(HARD)}, "fastapi_secrets_as_files": True})
     @given(GIVEN)
     def arrives(drawn: dict[str, Any]) -> None:
         taken = good(values, drawn)
@@ -399,7 +426,9 @@ def test_what_is_taken_arrives_byte_for_byte(renderer, values, tools, steady, ta
         compose = files["unfilled/compose.yaml"].replace(release.SLOT_TOKEN, "blue").replace(release.VOLUME_TOKEN, "shop_data")
         text = release.fill_password(files["unfilled/.env"], password)
         env = dotenv(text)
-        check_env(env, password, public)
+        secrets = filled_in(tmp_path, files, password)
+        check_secrets(secrets, env, compose, public)
+        check_env({**env, **secrets}, password, public)
         check_compose(compose, public)
         check_dockerfile(files["Dockerfile"], rendered.source.workdir, public)
         check_ignored(files[".dockerignore"], public)

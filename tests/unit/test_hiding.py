@@ -27,6 +27,10 @@ def root(tmp_path):
         folder.mkdir(parents=True)
         lines = {"DB_HOST": "postgres.example.com", "RELEASE": "0123456789ab", **values}
         folder.joinpath(".env").write_text("# x\n" + "".join(f"{name}={env_quote(value)}\n" for name, value in lines.items()))
+    (tmp_path / "releases" / "two" / "secrets").mkdir()
+    for name, value in {"TOKEN": "token-of-a-file", "LINES": "first line\r\nsecond line\r\n", "STAGE": "live"}.items():
+        (tmp_path / "releases" / "two" / "secrets" / name).write_bytes(value.encode())
+    (tmp_path / "releases" / "two" / "secrets" / "URL").write_text("postgresql://a:h%40sh@db/c")
     return tmp_path
 
 
@@ -40,6 +44,7 @@ def root(tmp_path):
         *(KEY.strip(), repr(KEY)[1:-1], json.dumps(KEY), "MIIBVgIBADANBgkq", "hkiG9w0BAQEFAASC"),
         "redis://:hush@cache:6379/0",
         "hush",
+        *("token-of-a-file", "first line\r\nsecond line", "second line", "postgresql://a:h%40sh@db/c", "h@sh"),
     ],
 )
 def test_a_secret_is_hidden_in_every_form_that_a_log_has_it_in(root, secret):
@@ -49,7 +54,7 @@ def test_a_secret_is_hidden_in_every_form_that_a_log_has_it_in(root, secret):
     assert not any(part in shown for part in secret.strip('"\n-').split("\n"))
 
 
-@pytest.mark.parametrize("text", ["postgres.example.com", "0123456789ab", "level info", "", "http", "DB_HOST"])
+@pytest.mark.parametrize("text", ["postgres.example.com", "0123456789ab", "level info", "stage: live", "", "http", "DB_HOST"])
 def test_what_the_stack_itself_set_and_what_is_short_is_shown(root, text):
     assert hiding.hider(root)(text) == text
 

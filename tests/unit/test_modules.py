@@ -263,10 +263,14 @@ def test_a_diff_shows_what_differs_and_no_secret(tmp_path):
         (folder / ".env").write_text(f'SAME="s3cret"\nOTHER="s3cret-{word}"\n')
         (folder / "source" / "main.py").write_text(word)
         (folder / "source" / f"{word}.py").write_text("")
+        (folder / "secrets").mkdir()
+        (folder / "secrets" / "SAME").write_text("s3cret")
+        (folder / "secrets" / "OTHER").write_text(f"s3cret-{word}")
     shown = {part["after_header"]: part for part in release.differences(old, new)}
-    assert list(shown) == ["compose.yaml", ".env", "source"]
+    assert list(shown) == ["compose.yaml", ".env", "secrets", "source"]
     assert shown["compose.yaml"]["before"] == "image: one\n"
     assert shown[".env"]["after"] == 'SAME="***"\nOTHER="***" (changed)\n'
+    assert (shown["secrets"]["before"], shown["secrets"]["after"]) == ("OTHER\nSAME\n", "OTHER (changed)\nSAME\n")
     assert shown["source"]["after"] == "main.py (changed)\ntwo.py\n"
     assert "s3cret" not in str(shown)
 
@@ -452,7 +456,9 @@ def stack(tmp_path):
         place.mkdir(parents=True)
     (tmp_path / "secrets" / "database_password").write_text("s3cret")
     (folder / "unfilled" / "compose.yaml").write_text(f"services: {{app-{SLOT_TOKEN}: {{}}}}\n")
-    (folder / "unfilled" / ".env").write_text(f'P="{PASSWORD_TOKEN}"\n')
+    (folder / "unfilled" / ".env").write_text('P_FILE="/run/secrets/P"\n')
+    (folder / "unfilled" / "secrets").mkdir()
+    (folder / "unfilled" / "secrets" / "P").write_text(PASSWORD_TOKEN)
     fill(folder, "green", "s3cret", "shop_postgres_data")
     for file in (
         folder / "Dockerfile",
@@ -474,6 +480,7 @@ def test_a_stack_that_nobody_has_touched_is_intact(stack):
     [
         "current/compose.yaml",
         "current/.env",
+        "current/secrets/P",
         "current/Dockerfile",
         "proxy/Caddyfile",
         "proxy/live/green",
@@ -485,8 +492,9 @@ def test_a_stack_without_one_of_its_files_is_not(stack, path):
     assert not stack_info.intact(stack, "shop")
 
 
-@pytest.mark.parametrize("path", ["current/compose.yaml", "current/.env", "proxy/Caddyfile"])
+@pytest.mark.parametrize("path", ["current/compose.yaml", "current/.env", "current/secrets/P", "proxy/Caddyfile"])
 def test_a_stack_whose_files_were_edited_is_not(stack, path):
+    (stack / path).chmod(0o600)
     with (stack / path).open("a") as file:
         file.write("#\n")
     assert not stack_info.intact(stack, "shop")

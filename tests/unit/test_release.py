@@ -9,6 +9,7 @@ from ansible_collections.drydock.stack.plugins.module_utils import hiding, relea
 from ansible_collections.drydock.stack.plugins.module_utils.quoting import database_url, env_quote
 
 SETTINGS = {"host": "db", "port": "5432", "name": "shop", "user": "shop"}
+HARD = " a\"b$c\\d'e\r\n\r\u2028ünï😀\n"
 
 
 def env():
@@ -22,6 +23,43 @@ def test_a_password_is_filled_in_as_if_it_had_been_there(password):
     assert filled.splitlines()[0] == f"DB_PASSWORD={env_quote(password)}"
     assert filled.splitlines()[1] == f"DATABASE_URL={env_quote(database_url({**SETTINGS, 'password': password}, 'postgresql'))}"
     assert unquote(urlsplit(filled.splitlines()[1].split('"')[1]).password) == password
+
+
+@pytest.fixture
+def with_secrets(tmp_path):
+    """A release whose application has its secrets as files."""
+    folder = tmp_path / "release" / "unfilled"
+    (folder / "secrets").mkdir(parents=True)
+    (folder / "compose.yaml").write_text(f"services: {{app-{release.SLOT_TOKEN}: {{}}}}\n")
+    (folder / ".env").write_text('DB_PASSWORD_FILE="/run/secrets/DB_PASSWORD"\n')
+    url = database_url({**SETTINGS, "password": release.PASSWORD_IN_URL_TOKEN}, "postgresql")
+    for name, value in {"DB_PASSWORD": release.PASSWORD_TOKEN, "DATABASE_URL": url, "KEY": HARD, "EMPTY": ""}.items():
+        (folder / "secrets" / name).write_bytes(value.encode())
+    return folder.parent
+
+
+@pytest.mark.parametrize("password", ["simple", 'a"b$c\\d', "p@ss/w:rd%41", "ünï"])
+def test_secrets_that_are_files_are_filled_in_byte_for_byte(with_secrets, password):
+    release.fill(with_secrets, "blue", password, "shop_postgres_data")
+    found = {file.name: file.read_bytes().decode() for file in (with_secrets / "secrets").iterdir()}
+    url = database_url({**SETTINGS, "password": password}, "postgresql")
+    assert found == {"DB_PASSWORD": password, "DATABASE_URL": url, "KEY": HARD, "EMPTY": ""}
+
+
+def test_secrets_that_are_files_are_the_applications_alone(with_secrets):
+    release.fill(with_secrets, "blue", "s3cret", "shop_postgres_data")
+    assert stat.S_IMODE((with_secrets / "secrets").stat().st_mode) == 0o700
+    for file in (with_secrets / "secrets").iterdir():
+        assert stat.S_IMODE(file.stat().st_mode) == 0o400
+        assert file.stat().st_uid == (release.APP_UID if os.geteuid() == 0 else os.geteuid())
+
+
+def test_who_has_a_secret_open_keeps_it_while_the_release_is_filled_in_anew(with_secrets):
+    release.fill(with_secrets, "blue", "before", "shop_postgres_data")
+    with (with_secrets / "secrets" / "DB_PASSWORD").open() as kept:
+        release.fill(with_secrets, "green", "after", "shop_postgres_data")
+        assert kept.read() == "before"
+    assert (with_secrets / "secrets" / "DB_PASSWORD").read_text() == "after"
 
 
 @pytest.fixture

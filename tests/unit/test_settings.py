@@ -316,6 +316,7 @@ BAD: list[tuple[str, Any, str]] = [
         "fastapi_env.DB_HOST is set by the stack to the database's host; "
         "use another name, or leave it out of fastapi_database_env.",
     ),
+    ("fastapi_secrets_as_files", "yes", "use true or false."),
     (
         "fastapi_env",
         {"COMPOSE_FILE": "x"},
@@ -403,6 +404,8 @@ GOOD: list[dict[str, Any]] = [
     {"fastapi_build_ca_bundle": ""},
     {"fastapi_slot_header": ""},
     {"fastapi_basic_auth_paths": ["/", "/docs", "/a.b/c_d"], "fastapi_basic_auth_users": {"me@example.com": HASH, "0": HASH}},
+    {"fastapi_secrets_as_files": True, "fastapi_env": {"A": "", "A_FILE": "", "COMPOSER": "x", "B" * 200: "x"}},
+    {"fastapi_env": {"COMPOSE": "x", "B" * 201: "x"}, "fastapi_database_env": {"host": "PG_FILE", "url": "PG"}},
     {"fastapi_source": "~/shop", "fastapi_dockerfile": "~root/Dockerfile", "fastapi_root": "/opt/" + "é" * 127},
     {"fastapi_database_password": "é" * 500, "fastapi_templates": "~not-expanded"},
     {"fastapi_status_format": "json", "fastapi_status_file": "../status.json", "fastapi_remove_data": "app"},
@@ -464,6 +467,39 @@ def test_a_good_value_is_taken(values: dict[str, Any]) -> None:
         (
             {"fastapi_basic_auth_paths": ["/"], "fastapi_basic_auth_users": [HASH]},
             "fastapi_basic_auth_users is a list; use a mapping of names to bcrypt hashes of passwords.",
+        ),
+        *(
+            (
+                {"fastapi_secrets_as_files": True, **values},
+                f"{what}, and fastapi_secrets_as_files is true{why}",
+            )
+            for values, what, why in (
+                (
+                    {"fastapi_env": {"COMPOSE": "hush"}},
+                    "fastapi_env has the name COMPOSE",
+                    ": COMPOSE_FILE would change what Compose does; use another name.",
+                ),
+                (
+                    {"fastapi_database_env": {"url": "COMPOSE"}},
+                    "fastapi_database_env.url is COMPOSE",
+                    ": COMPOSE_FILE would change what Compose does; use another name.",
+                ),
+                (
+                    {"fastapi_database_env": {"host": "PG_FILE", "password": "PG"}},
+                    "fastapi_database_env.password is PG",
+                    ": PG_FILE is set already, by fastapi_database_env; use another name.",
+                ),
+                (
+                    {"fastapi_database_env": {"user": "A_FILE"}, "fastapi_env": {"A": "hush"}},
+                    "fastapi_env has the name A",
+                    ": A_FILE is set already, by fastapi_database_env; use another name.",
+                ),
+                (
+                    {"fastapi_env": {"A" * 201: "hush"}},
+                    f"fastapi_env has the name {'A' * 79}…",
+                    ", so that it names a file; use at most 200 characters.",
+                ),
+            )
         ),
         (
             {"fastapi_basic_auth_paths": ["/"]},

@@ -1,6 +1,7 @@
 """What the environment says."""
 
 import os
+from pathlib import Path
 from typing import Self
 
 from pydantic import BaseModel, Field, NonNegativeInt, PositiveFloat, PositiveInt
@@ -8,7 +9,9 @@ from sqlalchemy import URL, make_url
 
 
 class Settings(BaseModel, frozen=True, hide_input_in_errors=True):
-    """Each field is the environment variable of the same name in upper case; an empty one counts as not set."""
+    """Each field is the environment variable of the same name in upper case, or in the file that NAME_FILE names; an
+    empty one counts as not set.
+    """
 
     # DATABASE_URL, percent-encoded, goes before the five that follow it.
     database_url: str | None = Field(None, repr=False)
@@ -29,7 +32,7 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True):
 
     @classmethod
     def from_environment(cls) -> Self:
-        found = {name: os.environ.get(name.upper()) for name in cls.model_fields}
+        found = {name: given(name.upper()) for name in cls.model_fields}
         return cls(**{name: value for name, value in found.items() if value})
 
     @property
@@ -39,6 +42,12 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True):
         if self.database_url is None:
             return URL.create(driver, self.db_user, self.db_password, self.db_host, self.db_port, self.db_name)
         return make_url(self.database_url).set(drivername=driver)
+
+
+def given(name: str) -> str | None:
+    """What the environment says, or the file that it names, to the last byte."""
+    file = os.environ.get(f"{name}_FILE")
+    return Path(file).read_bytes().decode() if file else os.environ.get(name)
 
 
 settings = Settings.from_environment()

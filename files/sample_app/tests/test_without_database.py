@@ -156,6 +156,21 @@ def test_every_character_of_the_names_and_the_password_arrives(read_settings, va
     assert found.url == expected
 
 
+@pytest.mark.parametrize("value", ["plain", " a b ", "a\r\nb\n", "'\"\\$`", "ü€😀", "{{ 1 }}"])
+def test_every_character_of_a_file_arrives(read_settings, tmp_path, value):
+    (tmp_path / "password").write_bytes(value.encode())
+    found = read_settings(DB_PASSWORD_FILE=str(tmp_path / "password"), DB_USER="shop")
+    assert (found.url.username, found.url.password) == ("shop", value)
+    (tmp_path / "url").write_text("postgresql://a:hush@b/c")
+    found = read_settings(DATABASE_URL_FILE=str(tmp_path / "url"), DB_POOL_SIZE_FILE="")
+    assert (found.url.host, found.url.password) == ("b", "hush")
+
+
+def test_a_file_that_is_not_there_is_named(read_settings, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        read_settings(DB_PASSWORD_FILE=str(tmp_path / "nowhere"))
+
+
 def test_the_url_goes_before_its_parts(read_settings):
     assert read_settings(DATABASE_URL="postgresql://a@b/c", DB_HOST="d").url.host == "b"
 

@@ -1,10 +1,12 @@
-"""The database, by the one variable that names it."""
+"""The database, by the one file that names it."""
 
 import os
+from pathlib import Path
 
 import psycopg
 
 
 def connect() -> psycopg.Connection:
     # The scheme names the driver, as SQLAlchemy has it.
-    return psycopg.connect(os.environ["SQL_URL"].replace("postgresql+psycopg:", "postgresql:", 1), connect_timeout=3)
+    url = Path(os.environ["SQL_URL_FILE"]).read_text()
+    return psycopg.connect(url.replace("postgresql+psycopg:", "postgresql:", 1), connect_timeout=3)

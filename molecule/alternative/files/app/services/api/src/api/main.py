@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 from fastapi import FastAPI, Request
 from greeting import greet
@@ -25,6 +26,7 @@ def start() -> dict[str, object]:
     return {
         "greeting": greet("workspace"),
         "environment": dict(os.environ),
+        "files": {path.name: path.read_bytes().decode() for path in Path("/run/secrets").iterdir()},
         "make": MAKE,
         "secrets": SECRETS,
         "python": sys.version_info[:2],

@@ -9,6 +9,8 @@ short_description: Make a release of a stack the current one
 version_added: "0.1.0"
 description:
   - Writes C(release.json) into the release's folder and points C(current) to it, each by an atomic rename.
+  - Its C(build) is what the image says of its build, which may have been for another release and on another host - when, by which
+    engine, of which source, on which image of Python.
   - Removes the oldest releases beyond O(keep), those that never served, and the stack's images that no release which stays uses.
     The current release and the last good one always stay.
 options:
@@ -82,6 +84,21 @@ from ansible_collections.drydock.stack.plugins.module_utils.release import (
 from ansible_collections.drydock.stack.plugins.module_utils.settings import postgres_mount
 from ansible_collections.drydock.stack.plugins.module_utils.state import last_good
 
+# What the image says of its build, by the labels that the build gave it.
+BUILD_LABELS = {
+    "release": "org.opencontainers.image.version",
+    "source": "org.opencontainers.image.source",
+    "revision": "org.opencontainers.image.revision",
+    "python_image": "org.opencontainers.image.base.name",
+    "builder": "drydock.builder",
+}
+
+
+def build(image):
+    """Return when and of what an image was built, as far as it says so."""
+    labels = image["Config"].get("Labels") or {}
+    return {"at": image["Created"], **{key: labels.get(label, "") for key, label in BUILD_LABELS.items()}}
+
 
 def write(folder, record):
     write_durably(folder / RECORD, json.dumps(record, indent=2).encode() + b"\n", 0o644)
@@ -148,6 +165,7 @@ def main():
             "deployed": now(),
             "image_id": image[0]["Id"] if image else "",
             "image_size": image[0]["Size"] if image else 0,
+            "build": build(image[0]) if image else {},
             "hash": container["Config"]["Labels"].get("com.docker.compose.config-hash") if container else None,
             **module.params["facts"],
         }

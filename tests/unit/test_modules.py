@@ -121,6 +121,17 @@ def test_nothing_that_served_goes_while_there_are_few(root):
     assert removed == ["shop:given-up"]
 
 
+def test_the_build_of_an_image_is_told_as_it_says_itself():
+    labels = {"org.opencontainers.image.version": "0123456789ab", "drydock.builder": "engine 28.5, buildx 0.20", "other": "x"}
+    told = record.build({"Created": "2026-01-31T02:30:00Z", "Config": {"Labels": labels}})
+    assert told == {
+        **{"at": "2026-01-31T02:30:00Z", "release": "0123456789ab", "builder": "engine 28.5, buildx 0.20"},
+        **{"source": "", "revision": "", "python_image": ""},
+    }
+    # Of a Dockerfile that sets none, on a version before these.
+    assert set(record.build({"Created": "", "Config": {"Labels": None}}).values()) == {""}
+
+
 def test_current_is_pointed_to_in_one_step(root):
     folder, _ = root
     point_to(folder, "r1")

@@ -31,6 +31,9 @@ UNFILLED = "unfilled"
 SECRETS = "secrets"
 SECRETS_IN_CONTAINER = "/run/secrets"
 RECORD = "release.json"
+# What the build has found to be in the image, in the image and with the release.
+SBOM_IN_IMAGE = "/opt/sbom/python.cdx.json"
+SBOM = "python.cdx.json"
 # In the stack's folder, the name of the volume that holds the live data, once it is another than the first one.
 VOLUME = "volume"
 # Beside it while a restore is under way: the volume that it makes, for the next run to remove.

@@ -11,6 +11,7 @@ description:
   - Writes C(release.json) into the release's folder and points C(current) to it, each by an atomic rename.
   - Its C(build) is what the image says of its build, which may have been for another release and on another host - when, by which
     engine, of which source, on which image of Python.
+  - Keeps the list of the Python packages in the image, in CycloneDX, beside it as C(python.cdx.json).
   - Removes the oldest releases beyond O(keep), those that never served, and the stack's images that no release which stays uses.
     The current release and the last good one always stay.
 options:
@@ -70,12 +71,15 @@ import datetime
 import json
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.drydock.stack.plugins.module_utils import arguments, containers, docker_cli, dumps, lock
 from ansible_collections.drydock.stack.plugins.module_utils.release import (
     RECORD,
+    SBOM,
+    SBOM_IN_IMAGE,
     confirm_password,
     point_to,
     recorded,
@@ -98,6 +102,15 @@ def build(image):
     """Return when and of what an image was built, as far as it says so."""
     labels = image["Config"].get("Labels") or {}
     return {"at": image["Created"], **{key: labels.get(label, "") for key, label in BUILD_LABELS.items()}}
+
+
+def keep_sbom(container, folder):
+    """Keep with the release what the build has found to be in its image, where it has: an image of one's own may have none."""
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / SBOM
+        docker_cli.docker("cp", f"{container}:{SBOM_IN_IMAGE}", str(copy), check=False)
+        if copy.is_file() and not copy.is_symlink():
+            write_durably(folder / SBOM, copy.read_bytes(), 0o644)
 
 
 def write(folder, record):
@@ -170,6 +183,7 @@ def main():
             **module.params["facts"],
         }
         write(root / "releases" / identity, record)
+        keep_sbom(containers.name_of(stack, f"app-{slot}"), root / "releases" / identity)
         bad = root / "releases" / module.params["rolled_back"]
         if module.params["rolled_back"] and recorded(bad):
             write(bad, {**recorded(bad), "rolled_back": now()})

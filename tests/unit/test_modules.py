@@ -4,6 +4,7 @@ import http.server
 import ipaddress
 import json
 import os
+import pathlib
 import re
 import threading
 import types
@@ -130,6 +131,26 @@ def test_the_build_of_an_image_is_told_as_it_says_itself():
     }
     # Of a Dockerfile that sets none, on a version before these.
     assert set(record.build({"Created": "", "Config": {"Labels": None}}).values()) == {""}
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "none"])
+def test_the_list_of_what_is_in_an_image_is_kept_with_the_release(tmp_path, monkeypatch, kind):
+    (tmp_path / "elsewhere").write_text("s3cret")
+
+    def docker(*arguments, check=True):
+        assert arguments[:2] == ("cp", "shop-app-blue-1:/opt/sbom/python.cdx.json") and not check
+        copy = pathlib.Path(arguments[2])
+        if kind == "file":
+            copy.write_text("{}")
+        elif kind == "link":
+            copy.symlink_to(tmp_path / "elsewhere")
+        return ""
+
+    monkeypatch.setattr(docker_cli, "docker", docker)
+    (tmp_path / "release").mkdir()
+    record.keep_sbom("shop-app-blue-1", tmp_path / "release")
+    kept = {file.name: file.read_text() for file in (tmp_path / "release").iterdir()}
+    assert kept == ({"python.cdx.json": "{}"} if kind == "file" else {})
 
 
 def test_current_is_pointed_to_in_one_step(root):

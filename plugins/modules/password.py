@@ -57,9 +57,15 @@ def addresses(name):
 
 
 def variables(name, root):
-    """Return what the container of the live slot was given, [] where there is none."""
+    """Return what the container of the live slot was given, in its environment or as files, [] where there is none."""
     found = [containers.look(containers.name_of(name, f"app-{slot}")) for slot in releases.live(root)[-1:]]
-    return [variable for container in found if container for variable in container["Config"]["Env"] or []]
+    given = []
+    for container in filter(None, found):
+        given += container["Config"]["Env"] or []
+        # The release's own files may be others by now.
+        files = Path("/proc", str(container["State"]["Pid"]), f"root{releases.SECRETS_IN_CONTAINER}").glob("*")
+        given += [f"{file.name}={file.read_text()}" for file in files]
+    return given
 
 
 def refusal(root, given):

@@ -270,8 +270,8 @@ def prepared(settings: Mapping[str, Any], root: Path, ca_bundle: str) -> bool:
 
 
 def inside(settings: Mapping[str, Any]) -> list[str]:
-    """Return how a command is run in the database's container."""
-    return ["docker", "exec", f"{settings['name']}-db-1"]
+    """Return how a command is run in the database's container, for which the superuser is known."""
+    return ["docker", "exec", f"{settings['name']}-db-1", "sh", "-c", dumps.AS_SUPERUSER]
 
 
 def scratch(settings: Mapping[str, Any], root: Path) -> list[str]:

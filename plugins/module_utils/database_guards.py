@@ -56,6 +56,7 @@ def refusal(database: Database, said: str) -> str:
 def warnings(facts: Mapping[str, Any], database: Database) -> list[str]:
     """Return what is to be looked into, one line each, with what was found, what is expected and what mends it."""
     return [
+        *superuser(facts, database),
         *collation(facts),
         *checksums(facts, database),
         *connections(facts, database),
@@ -63,6 +64,17 @@ def warnings(facts: Mapping[str, Any], database: Database) -> list[str]:
         *archiver(facts["archiver"]),
         *wal(facts["wal"]),
     ]
+
+
+def superuser(facts: Mapping[str, Any], database: Database) -> Iterator[str]:
+    if facts["superuser"]:
+        yield (
+            f"{name_of(database)} was made by an earlier version, with the application's role {database.user} as the superuser, "
+            "and a role that owns its database alone is expected: whoever takes the application over has all of the server. A "
+            "restore without a manifest makes it so, in a new volume: have a backup made, copy its .dump and its .globals.sql "
+            f"from {database.root}/backups to another folder of the host, and give that .dump to the playbook restore as "
+            "fastapi_restore_from. What is written after the backup is not in it."
+        )
 
 
 def collation(facts: Mapping[str, Any]) -> Iterator[str]:

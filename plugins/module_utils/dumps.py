@@ -52,8 +52,56 @@ START_TIMEOUT = 180
 FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 # Above what is set for the role or the database, whose requests are short.
 PATIENT = "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0"
-# The role and the database that the container was made with.
-AS_OWNER = 'PGUSER="$POSTGRES_USER" PGDATABASE="${PGDATABASE:-$POSTGRES_DB}" exec "$0" "$@"'
+# The role that a new cluster is made with: its superuser, which has no password and comes in over the socket alone. Clusters of
+# before were made with the application's role.
+SUPERUSER = "postgres"
+# Which one it is stands in the data, as that goes from one container to another; else it is the one that the container names.
+AS_SUPERUSER = (
+    'user=$POSTGRES_USER; [ ! -f "$PGDATA/drydock.superuser" ] || read -r user < "$PGDATA/drydock.superuser"; '
+    'PGUSER="$user" PGBACKREST_PG1_USER="$user" PGDATABASE="${PGDATABASE:-$POSTGRES_DB}" exec "$0" "$@"'
+)
+# 10 is the role that initdb made, and anybody may ask for its name. The application's own database may be the one that is asked.
+SETTLE = """
+for role in postgres "$1"; do
+  if user=$(PGOPTIONS="-c search_path=pg_catalog" \\
+    psql -XqAt --username="$role" --dbname=postgres --command="SELECT rolname FROM pg_roles WHERE oid = 10"); then
+    cd "$PGDATA" || exit
+    [ "$(cat drydock.superuser 2> /dev/null)" != "$user" ] || exit 0
+    printf '%s\\n' "$user" > drydock.superuser.next && sync drydock.superuser.next \\
+      && mv drydock.superuser.next drydock.superuser && echo written
+    exit
+  fi
+done
+exit 1
+"""
+# What is made of a cluster that is new: the superuser's password, with which it was made, becomes the application's. All of it is
+# done or nothing, so that a cluster whose first start was cut off is still a new one. Until 14 the schema public belongs to the
+# superuser, and everybody may make tables in it.
+OWN = r"""
+SET search_path = pg_catalog;
+\set database `printf %s "$POSTGRES_DB"`
+SELECT session_user <> :'owner' AS apart, session_user <> :'owner' AND NOT EXISTS (
+  SELECT FROM pg_authid WHERE rolname = :'owner' AND rolpassword IS NOT NULL) AS new \gset
+\if :new
+SELECT format('CREATE DATABASE %I', :'database')
+WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'database') \gexec
+BEGIN;
+SELECT format('CREATE ROLE %I LOGIN', :'owner') WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = :'owner') \gexec
+SELECT format('ALTER ROLE %I PASSWORD %L', :'owner', rolpassword), format('ALTER ROLE %I PASSWORD NULL', rolname)
+FROM pg_authid WHERE rolname = session_user AND rolpassword IS NOT NULL \gexec
+ALTER DATABASE :"database" OWNER TO :"owner";
+SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', datname)
+FROM pg_database WHERE datname IN ('postgres', 'template1') AND datname <> :'database' \gexec
+COMMIT;
+\echo new
+\endif
+\if :apart
+\connect :database
+SET search_path = pg_catalog;
+SELECT format('ALTER SCHEMA public OWNER TO %I', :'owner'), 'REVOKE CREATE ON SCHEMA public FROM PUBLIC'
+FROM pg_namespace WHERE nspname = 'public' AND nspowner = 10 \gexec
+\endif
+"""
 # For whoever makes a database. Text is in the order of its code points, which no update of an image's libraries changes: another
 # order would put the indexes of before out of order. From 17 on PostgreSQL does so by itself.
 INITDB = "--data-checksums --encoding=UTF8 --auth-host=scram-sha-256 --locale=C.UTF-8"
@@ -70,13 +118,15 @@ ORDER BY 1 \gexec
 """
 # How values are written, so that they are the same for two servers.
 AS_TEXT = """
-SET search_path = pg_catalog; SET extra_float_digits = 1; SET bytea_output = hex; SET DateStyle = ISO; SET TimeZone = UTC;
+SET extra_float_digits = 1; SET bytea_output = hex; SET DateStyle = ISO; SET TimeZone = UTC;
 SET IntervalStyle = postgres; SET xmlbinary = base64; SET statement_timeout = 0;
 """
-# A sum takes no heed of the order of the rows; 60 bits of MD5 each, which has no enemy here.
+# A sum takes no heed of the order of the rows; 60 bits of MD5 each, which has no enemy here. A cast to text might be one of
+# the owner's own.
 CHECKSUMS = r"""
 SELECT format('SELECT json_build_array(%L, count(*) || '' rows, '' ||
-  coalesce(sum((''x'' || substr(md5(t::text), 1, 15))::bit(60)::bigint), 0)) FROM ONLY %I.%I t',
+  coalesce(sum((''x'' || substr(md5(format(''%%s'', drydock_row)), 1, 15))::bit(60)::bigint), 0))
+  FROM ONLY %I.%I drydock_row',
   format('%I.%I', n.nspname, c.relname), n.nspname, c.relname)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
@@ -89,10 +139,10 @@ SELECT json_build_array('the large objects', count(*) || ' pages, ' ||
 FROM pg_largeobject;
 SELECT json_build_array(format('the role %I', rolname), concat_ws(' ', rolsuper, rolinherit, rolcreaterole, rolcreatedb,
   rolcanlogin, rolreplication, rolbypassrls, rolconnlimit, rolvaliduntil,
-  CASE WHEN rolname <> session_user THEN md5(rolpassword) END,
+  CASE WHEN rolname <> session_user AND a.oid <> d.datdba THEN md5(rolpassword) END,
   (SELECT string_agg(m.roleid::regrole::text, ',' ORDER BY m.roleid::regrole::text)
     FROM pg_auth_members m WHERE m.member = a.oid)))
-FROM pg_authid a WHERE rolname !~ '^pg_';
+FROM pg_authid a, pg_database d WHERE rolname !~ '^pg_' AND datname = current_database();
 """
 # Sessions of a run that was killed hold locks which a migration would wait for. On a server elsewhere there are those of other
 # stacks, and of other hosts, which are none of ours.
@@ -104,15 +154,18 @@ WHERE application_name = current_setting('application_name') AND pid <> pg_backe
 DESCRIBE = """
 SELECT json_build_object(
   'server', current_setting('server_version_num')::int / 10000, 'database', current_database(), 'user', session_user,
+  'superuser', (SELECT rolname FROM pg_roles WHERE oid = 10),
   'size', pg_database_size(current_database()), 'encoding', current_setting('server_encoding'),
   'large_objects', (SELECT count(*) FROM pg_largeobject_metadata),
   'extensions', (SELECT coalesce(json_object_agg(extname, extversion), '{}') FROM pg_extension));
 """
-REVISION = """
-SELECT to_regclass('alembic_version') IS NOT NULL AS migrated \\gset
-\\if :migrated
-SELECT version_num FROM alembic_version ORDER BY 1;
-\\endif
+# Where the application finds it by itself: in a schema of its role's name, in public, or in the only one that has it.
+REVISION = r"""
+SELECT format('SELECT version_num FROM ONLY %I.alembic_version', nspname) FROM (
+  SELECT nspname, count(*) OVER () AS tables, pg_get_userbyid(datdba) AS owner
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, pg_database
+  WHERE relname = 'alembic_version' AND relkind = 'r' AND nspname !~ '^pg_' AND datname = current_database()) found
+WHERE nspname IN (owner, 'public') OR tables = 1 ORDER BY nspname = owner DESC, nspname LIMIT 1 \gexec
 """
 
 
@@ -161,15 +214,18 @@ def password(root: Path) -> str:
 class Place:
     """Where the live database is: in the stack's container, or elsewhere, asked from a container with PostgreSQL's programs."""
 
-    def __init__(self, settings: Mapping[str, Any], root: Path, image: str = "") -> None:
-        """With an ``image`` the live database is asked by the programs in that, as PostgreSQL advises for another version."""
+    def __init__(self, settings: Mapping[str, Any], root: Path, image: str = "", login: tuple[str, str] | None = None) -> None:
+        """With an ``image`` the live database is asked by the programs in that, as PostgreSQL advises for another version.
+
+        They come in over TCP, with the name and the password of ``login``.
+        """
         self.container = f"{settings['name']}-db-1"
         own = {
             "host": "127.0.0.1",
             "port": 5432,
             "sslmode": "disable",
             "name": settings.get("database"),
-            "user": settings.get("user"),
+            "user": login[0] if login else settings.get("user"),
         }
         self.elsewhere = settings.get("elsewhere") or ({**own, "image": image} if image else {})
         self.network = ["--network", f"container:{self.container}"] if image else []
@@ -177,10 +233,10 @@ class Place:
         self.application = f"{APPLICATION}-{socket.gethostname()}" if settings.get("elsewhere") else APPLICATION
         # Those of a provider's database nobody but the provider may read.
         self.tells_passwords = bool(image) or not self.elsewhere
-        self.secret = {"PGPASSWORD": password(root)} if self.elsewhere else {}
+        self.secret = {"PGPASSWORD": login[1] if login else password(root)} if self.elsewhere else {}
 
     def program(self, program: str, *arguments: str, database: str = "") -> list[str]:
-        """Return the command that runs a program of PostgreSQL as the owner of the database; the secret is in no command line."""
+        """Return the command that runs a program of PostgreSQL as who may read all; the secret is in no command line."""
         if not self.elsewhere:
             return inside(self.container, program, *arguments, database=database)
         known = {"PGHOST": "host", "PGPORT": "port", "PGSSLMODE": "sslmode", "PGDATABASE": "name", "PGUSER": "user"}
@@ -203,11 +259,11 @@ class Place:
 
 
 def inside(container: str, program: str, *arguments: str, database: str = "") -> list[str]:
-    """Return the command that runs a program of PostgreSQL in a container, as the owner of the database."""
+    """Return the command that runs a program of PostgreSQL in a container, as the superuser."""
     more = ["--env", f"PGDATABASE={database}"] if database else []
     options = ["--env", f"PGAPPNAME={APPLICATION}", "--env", f"PGOPTIONS={PATIENT}"]
     head = ["docker", "exec", "--interactive", *options, *more, container]
-    return [*head, "sh", "-c", AS_OWNER, program, *arguments]
+    return [*head, "sh", "-c", AS_SUPERUSER, program, *arguments]
 
 
 class Session:
@@ -226,8 +282,9 @@ class Session:
 
     def __enter__(self) -> Session:
         try:
-            # What the server says at a login, such as that a collation has changed, is no row.
-            self.rows("")
+            # What the server says at a login, such as that a collation has changed, is no row. And nothing of what the database's
+            # owner has put there is called in place of PostgreSQL's own.
+            self.rows("SET search_path = pg_catalog;")
         except DataError:
             self.__exit__()
             raise
@@ -266,7 +323,7 @@ class Session:
     def contents(self) -> dict[str, Any]:
         """Return what there is in the database, as a manifest has it: rows of each table, large objects, extensions, revision."""
         counted = dict(json.loads(row) for row in self.rows(COUNT))
-        return {**json.loads(self.rows(DESCRIBE)[0]), "revision": " ".join(self.rows(REVISION)), "rows": counted}
+        return {**json.loads(self.rows(DESCRIBE)[0]), "revision": " ".join(sorted(self.rows(REVISION))), "rows": counted}
 
 
 # --- Files ---
@@ -366,15 +423,18 @@ def change_state(root: Path, **changes: Any) -> None:
 # --- Making a backup ---
 
 
-def make(settings: Mapping[str, Any], root: Path, before: str = "", image: str = "") -> dict[str, Any]:
+def make(
+    settings: Mapping[str, Any], root: Path, before: str = "", image: str = "", login: tuple[str, str] | None = None
+) -> dict[str, Any]:
     """Dump the database and return the manifest, with C(name); ``before`` is the release whose migration it goes before.
 
     With an ``image`` of another version it is dumped by the programs in that, which alone can restore it, and has checksums.
+    They log in as the superuser, with the name and the password of ``login``.
 
     Who calls it is alone. Raises DataError, and then leaves nothing behind that has the name of a backup.
     """
     began = time.monotonic()
-    folder, place = root / "backups", Place(settings, root, image)
+    folder, place = root / "backups", Place(settings, root, image, login)
     dump = unused(folder, f"-before-{before}" if before else "")
     tidy(folder)
     try:
@@ -405,6 +465,7 @@ def make(settings: Mapping[str, Any], root: Path, before: str = "", image: str =
         manifest = {
             "stack": settings["name"], "made": dump.name[:16], "before": before, **checksum,
             "globals_sha256": sha256(roles), "seconds": round(time.monotonic() - began, 1), **contents,
+            "user": settings.get("user") or contents["user"],
             **({"programs": major(image)} if image else {}),
         }  # fmt: skip
         roles.replace(globals_file)
@@ -781,6 +842,12 @@ def made_for(settings: Mapping[str, Any], manifest: Mapping[str, Any]) -> int:
     return min(major(settings["image"]), int(manifest.get("programs", manifest.get("server", 0))))
 
 
+def made_with(manifest: Mapping[str, Any]) -> str:
+    """Return the superuser of the cluster that a dump is restored into: the owner where it was that, as in all of before."""
+    owner = manifest.get("user", "")
+    return owner if owner and manifest.get("superuser", owner) == owner else SUPERUSER
+
+
 def database_starts(
     settings: Mapping[str, Any], root: Path, container: str, volume: str, manifest: Mapping[str, Any], durable: bool,
     more: Sequence[str] = (), server: Sequence[str] = (), timeout: float = START_TIMEOUT,
@@ -796,7 +863,7 @@ def database_starts(
         "--user", "999:999", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges:true", "--init",
         "--pids-limit", "512", "--shm-size", "256m", "--tmpfs", "/tmp",  # noqa: S108
         "--tmpfs", "/run/postgresql:uid=999,gid=999,mode=3775", "--log-driver", "local", "--stop-timeout", "90",
-        "--env", f"POSTGRES_DB={settings['database']}", "--env", f"POSTGRES_USER={settings['user']}",
+        "--env", f"POSTGRES_DB={settings['database']}", "--env", f"POSTGRES_USER={made_with(manifest)}",
         "--env", "POSTGRES_PASSWORD_FILE=/run/secrets/database_password", "--env", f"POSTGRES_INITDB_ARGS={arguments}",
         "--mount", f"type=bind,source={root}/secrets/database_password,target=/run/secrets/database_password,readonly",
         "--mount", f"type=volume,source={volume},target={settings['mount']}", *more,
@@ -817,21 +884,50 @@ def database_starts(
         time.sleep(0.5)
 
 
-def without_owner(known: str, user: str) -> str:
-    """Return what the cluster knows without the owner's own role, which is there already, with the password of this host."""
-    # A name that is a word of SQL's, such as user, is written in quotes as well.
-    names = (user, '"{}"'.format(user.replace('"', '""')))
-    own = tuple(begin for name in names for begin in (f"CREATE ROLE {name};", f"ALTER ROLE {name} WITH "))
-    return "".join(line for line in known.splitlines(keepends=True) if not line.startswith(own))
+def owned(container: str, owner: str) -> bool:
+    """See that the application's role owns its database, and has no other rights; tell whether it did not. Raises DataError.
+
+    Where that role is the superuser, as in clusters of before, it stays so. Which one the superuser is, is written down.
+    """
+    settle = ["docker", "exec", container, "sh", "-c", SETTLE, "sh", owner]
+    told = run(settle, "Nobody knows who the database's superuser is")
+    psql = inside(container, "psql", *Session.PSQL, f"--set=owner={owner}", database="postgres")
+    told += run(psql, f"The role {owner} cannot be given its database", input=OWN.encode(), stdin=None)
+    return bool(told.strip())
 
 
-def restore_into(settings: Mapping[str, Any], container: str, dump: Path) -> None:
-    """Restore a dump, and the roles beside it, into the database of a container; raises DataError."""
+def written_as(role: str) -> list[str]:
+    """Return how pg_dumpall may write a role's name: one that is a word of SQL's is in quotes, whatever its letters."""
+    plain = [role] if re.fullmatch(r"[a-z_][a-z0-9_]*", role) else []
+    return [*plain, '"{}"'.format(role.replace('"', '""'))]
+
+
+def restorable(known: str, superuser: str, owner: str) -> str:
+    """Return what the cluster knew for a new one, which has its superuser already, and the owner's password from this host.
+
+    An owner that was the superuser of before, and is not that of now, has what a new one has; and who granted what is left out.
+    """
+    names = written_as(owner)
+    was_superuser = any(f"\nALTER ROLE {name} WITH SUPERUSER " in f"\n{known}" for name in names)
+    there = [*written_as(superuser), *(names if was_superuser else [])]
+    left_out = tuple(start for name in there for start in (f"CREATE ROLE {name};", f"ALTER ROLE {name} WITH "))
+    owners = tuple(f"ALTER ROLE {name} WITH " for name in names)
+    grantors = re.compile(f" GRANTED BY ({'|'.join(map(re.escape, names))});")
+    lines = [line for line in known.splitlines(keepends=True) if not line.startswith(left_out)]
+    lines = [re.sub(r" PASSWORD '[^']*'", "", line) if line.startswith(owners) else line for line in lines]
+    if was_superuser and superuser != owner:
+        lines = [grantors.sub(";", line) for line in lines]
+    return "".join(lines)
+
+
+def restore_into(settings: Mapping[str, Any], container: str, dump: Path, manifest: Mapping[str, Any]) -> None:
+    """Restore a dump, and the roles beside it, into the new database of a container; raises DataError."""
     globals_file, _ = companions(dump)
     if globals_file.exists():
-        known = without_owner(globals_file.read_text(), settings["user"]).encode()
+        known = restorable(globals_file.read_text(), made_with(manifest), settings["user"]).encode()
         psql = inside(container, "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", database="postgres")
         run(psql, f"{globals_file.name} cannot be restored", input=known, stdin=None, stdout=subprocess.DEVNULL)
+    owned(container, settings["user"])
     # None can be made anew by who is connected to it.
     beside = "template1" if settings["database"] == "postgres" else "postgres"
     with dump.open("rb") as file:
@@ -839,6 +935,8 @@ def restore_into(settings: Mapping[str, Any], container: str, dump: Path) -> Non
             inside(container, "pg_restore", "--clean", "--if-exists", "--create", "--exit-on-error", f"--dbname={beside}"),
             f"{dump.name} cannot be restored", stdin=file,
         )  # fmt: skip
+    # The database is another one now.
+    owned(container, settings["user"])
 
 
 def differences(container: str, manifest: Mapping[str, Any]) -> list[str]:
@@ -916,7 +1014,7 @@ def drill(settings: Mapping[str, Any], root: Path, wait: float = WAIT) -> dict[s
             removed(container, volume)
             run(["docker", "volume", "create", "--label", f"drydock.scratch={settings['name']}", volume], "No volume can be made")
             database_starts(settings, root, container, volume, manifest, durable=False)
-            restore_into(settings, container, found[0])
+            restore_into(settings, container, found[0], manifest)
             told["seconds_restore"] = round(time.monotonic() - began, 1)
             if told_apart := differences(container, manifest):
                 raise DataError(f"{name} was restored, and differs from what was dumped: {'; '.join(told_apart[:5])}")

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.drydock.stack.plugins.module_utils.dumps import SUPERUSER
 from ansible_collections.drydock.stack.plugins.module_utils.engine import numbers
 from ansible_collections.drydock.stack.plugins.module_utils.settings import postgres_major
 
@@ -170,6 +171,11 @@ def data(host: Mapping[str, Any], settings: Mapping[str, Any], upgrade: bool = F
                 f"fastapi_database_{part.replace('database', 'name')} is {wanted} and the volume {volume['name']} was made with "
                 f"{volume[part]}; use that one."
             )
+    if settings["fastapi_database_user"] == SUPERUSER and not volume["major"] and not settings.get("fastapi_database_host"):
+        found.append(
+            f"fastapi_database_user is {SUPERUSER}, which is the superuser of a new database, and the application's role is to "
+            "own its database alone; use another name."
+        )
     if volume["major"] and host["password"] == "missing" and not settings.get("fastapi_database_password"):
         found.append(
             f"The volume {volume['name']} holds data and {settings['fastapi_root']}/secrets/database_password is missing; "

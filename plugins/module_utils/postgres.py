@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.drydock.stack.plugins.module_utils import docker_cli, engine
+from ansible_collections.drydock.stack.plugins.module_utils import docker_cli, dumps, engine
 from ansible_collections.drydock.stack.plugins.module_utils.release import password
 
 # The command whose effect is known: it does nothing where the database is at the newest revision that it has.
@@ -23,20 +23,38 @@ ALEMBIC = ["alembic", "upgrade", "head"]
 MIGRATION_LOCK = int.from_bytes(hashlib.sha256(b"drydock.stack migration").digest()[:8], "big", signed=True)
 # Seconds for a database elsewhere to take a connection.
 CONNECT_TIMEOUT = 10
-# The role and the database that the container was made with are the defaults of psql in it.
-AS_OWNER = 'exec "$0" --username="$POSTGRES_USER" --dbname="$POSTGRES_DB" "$@"'
 QUIET = ("--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1")
 # The name that the application finds the stack's own database by: from there everybody is asked for the password.
 OWN_HOST = "db"
 # What a server says that answers, and does not take who logs in.
 NOT_TAKEN = re.compile(r'password authentication failed|(role|database) ".*" does not exist|is not permitted to log in')
+# Of a session of the superuser: nothing of what the database's owner has put there is called in place of PostgreSQL's own.
+OWN_NAMES = "SET search_path = pg_catalog;\n"
+# As the application finds it.
+REVISION = r"""
+BEGIN READ ONLY;
+SET LOCAL statement_timeout = '10s';
+SELECT CASE WHEN to_regclass('alembic_version') IS NULL THEN 'NULL' ELSE
+  $$(SELECT string_agg(version_num, ' ' ORDER BY version_num COLLATE "C") FROM alembic_version)$$ END AS revision \gset
+SELECT coalesce(:revision, '') AS revision \gset
+COMMIT;
+"""
+# From the superuser of a database of the stack's own to the application's role, to which it belongs.
+TO_OWNER = r"""
+SELECT coalesce((SELECT rolname FROM pg_database JOIN pg_roles r ON r.oid = datdba
+  WHERE datname = current_database() AND rolcanlogin), session_user) AS owner \gset
+\connect - :owner
+"""
+# And from the application's role to the superuser, who is asked for no password over the socket.
+TO_SUPERUSER = r"""
+\set superuser `printf %s "$PGUSER"`
+\connect - :superuser /var/run/postgresql
+"""
 # First which questions this server, and this role in it, have an answer to; then all of them as one.
 FACTS = r"""
 BEGIN READ ONLY;
 SET LOCAL statement_timeout = '10s';
 SELECT
-  CASE WHEN to_regclass('alembic_version') IS NULL THEN 'NULL' ELSE
-    $$(SELECT string_agg(version_num, ' ' ORDER BY version_num COLLATE "C") FROM alembic_version)$$ END AS revision,
   CASE WHEN current_setting('server_version_num')::int < 150000 THEN 'NULL' ELSE
     $$(SELECT json_build_object('made', datcollversion, 'now', pg_database_collation_actual_version(oid))
       FROM pg_database WHERE datname = current_database())$$ END AS collation,
@@ -46,7 +64,8 @@ SELECT
       FROM pg_ls_waldir())$$ END AS wal
 \gset
 SELECT json_build_object(
-  'revision', coalesce(:revision, ''), 'database', quote_ident(current_database()), 'collation', :collation, 'wal', :wal,
+  'revision', :'revision', 'database', quote_ident(current_database()), 'collation', :collation, 'wal', :wal,
+  'superuser', (SELECT rolsuper FROM pg_roles WHERE rolname = :'role'),
   'checksums', current_setting('data_checksums'), 'max_connections', current_setting('max_connections')::int,
   'connections', (SELECT count(*) FROM pg_stat_activity
     WHERE datid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend' AND pid <> pg_backend_pid()),
@@ -71,7 +90,7 @@ class LoginError(DatabaseError):
 
 @dataclass(frozen=True)
 class Database:
-    """The database of the stack ``stack``, whose folder is ``root``.
+    """The database of the stack ``stack``, whose folder is ``root``, and which the application uses as ``user``.
 
     ``external`` says where it is, if it is not the stack's own: C(host), C(port), C(sslmode), C(name), C(user), and the
     C(image) with PostgreSQL's programs.
@@ -80,19 +99,20 @@ class Database:
     stack: str
     root: Path
     external: Mapping[str, str] = field(default_factory=dict)
+    user: str = ""
 
     def program(
         self, command: str, *arguments: str, stdin: bool = False, connects: bool = True, more: Iterable[str] = ()
     ) -> list[str]:
-        """Return the command line that runs a program of PostgreSQL, as the database's owner where it ``connects``.
+        """Return the command line that runs a program of PostgreSQL, as the superuser of the stack's own where it ``connects``.
 
         ``more`` are names of variables that it gets from the environment, beside the settings.
         """
         docker, interactive = engine.which("docker") or "docker", ["--interactive"] if stdin else []
         variables = [word for name in (*self.settings(), *more) for word in ("--env", name)]
         if not self.external:
-            owner = ["sh", "-c", AS_OWNER] if connects else []
-            return [docker, "exec", *interactive, *variables, f"{self.stack}-db-1", *owner, command, *arguments]
+            superuser = ["sh", "-c", dumps.AS_SUPERUSER] if connects else []
+            return [docker, "exec", *interactive, *variables, f"{self.stack}-db-1", *superuser, command, *arguments]
         return [docker, "run", "--rm", *interactive, *variables, self.external["image"], command, *arguments]
 
     def settings(self) -> dict[str, str]:
@@ -116,7 +136,8 @@ class Database:
 
 def query(database: Database, sql: str) -> list[str]:
     """Return what a statement gives, one line per row, columns separated by ``|``; raises DatabaseError."""
-    command = database.program("psql", *QUIET, f"--command={sql}")
+    names = [] if database.external else [f"--command={OWN_NAMES}"]
+    command = database.program("psql", *QUIET, *names, f"--command={sql}")
     code, output, error = engine.run(command, timeout=docker_cli.TIMEOUT, more=database.settings())
     if code:
         raise DatabaseError(error.strip()[-500:] or f"psql ended with {code}")
@@ -125,25 +146,27 @@ def query(database: Database, sql: str) -> list[str]:
 
 def revision(database: Database) -> str:
     """Return the revision of Alembic that the database is at, several joined by a space, "" where there is none."""
-    try:
-        if not any(query(database, "SELECT to_regclass('alembic_version')")):
-            return ""
-        return " ".join(sorted(query(database, "SELECT version_num FROM alembic_version")))
-    except DatabaseError:
-        return ""
+    asked = f"{'' if database.external else OWN_NAMES + TO_OWNER}{REVISION}\\echo :revision\n"
+    command = database.program("psql", *QUIET, stdin=True)
+    code, output, _ = engine.run(command, timeout=docker_cli.TIMEOUT, more=database.settings(), text=asked)
+    return "" if code else output.strip()
 
 
 def facts(database: Database, secret: str) -> dict[str, Any]:
     """Return what a deploy has to know of the database, asked over TCP with the password, as the application will.
 
-    C(revision) of Alembic, "" for none; the name as SQL has it; C(collation), C(wal), C(archiver), C(slots), C(checksums), the
-    connections and how many there may be; None where the server or the role cannot tell. Raises LoginError and DatabaseError.
+    C(revision) of Alembic, "" for none; the name as SQL has it; whether the application's role is the C(superuser); C(collation),
+    C(wal), C(archiver), C(slots), C(checksums), the connections and how many there may be; None where the server or the role
+    cannot tell. Of the stack's own the superuser is asked, once the application's role has got in. Raises LoginError and
+    DatabaseError.
     """
-    own = [] if database.external else [f"--host={OWN_HOST}"]
+    own = [] if database.external else [f"--host={OWN_HOST}", *([f"--username={database.user}"] if database.user else [])]
+    role = "" if database.external else database.user
     login = {"PGPASSWORD": secret, "PGCONNECT_TIMEOUT": str(CONNECT_TIMEOUT)}
     more = [name for name in login if name not in database.settings()]
-    command = database.program("psql", *QUIET, "--no-password", *own, stdin=True, more=more)
-    code, output, error = engine.run(command, timeout=docker_cli.TIMEOUT, more={**database.settings(), **login}, text=FACTS)
+    command = database.program("psql", *QUIET, "--no-password", *own, f"--set=role={role}", stdin=True, more=more)
+    asked = f"{REVISION}{'' if database.external else TO_SUPERUSER + OWN_NAMES}{FACTS}"
+    code, output, error = engine.run(command, timeout=docker_cli.TIMEOUT, more={**database.settings(), **login}, text=asked)
     if code:
         said = " ".join(error.split())[-500:] or f"psql ended with {code}"
         raise (LoginError if NOT_TAKEN.search(said) else DatabaseError)(said)
@@ -159,7 +182,8 @@ def advisory_lock(database: Database, seconds: float) -> Iterator[None]:
     )  # fmt: skip
     try:
         session.stdin.write(
-            f"SET lock_timeout = '{int(seconds * 1000)}ms';\nSELECT pg_advisory_lock({MIGRATION_LOCK});\nSELECT 'held';\n"
+            f"{OWN_NAMES}SET lock_timeout = '{int(seconds * 1000)}ms';\n"
+            f"SELECT pg_advisory_lock({MIGRATION_LOCK});\nSELECT 'held';\n"
         )
         session.stdin.flush()
         said = []

@@ -11,11 +11,12 @@ the one of before until the old slot is gone.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,7 +25,7 @@ from ansible_collections.drydock.stack.plugins.module_utils.release import POSTG
 
 BEGIN, END = "# drydock: rotation of the password", "# drydock: end of the rotation"
 ITERATIONS = 4096
-ALTER = "SELECT format('ALTER ROLE %I PASSWORD %L', session_user, 'VERIFIER') \\gexec"
+ALTER = "SELECT format('ALTER ROLE %I PASSWORD %L', '{role}', '{verifier}') \\gexec"
 # As a whole, so that a database that is killed meanwhile finds one that it can read.
 REPLACE = 'cd "$PGDATA" && cat > pg_hba.conf.next && sync pg_hba.conf.next && mv pg_hba.conf.next pg_hba.conf'
 
@@ -67,11 +68,11 @@ def rules(text: str, user: str, addresses: Iterable[str]) -> str:
     return "".join(f"{line}\n" for line in ([BEGIN, *own, END] if own else []) + lines)
 
 
-def let_in(container: str, addresses: Iterable[str]) -> None:
-    """Have the database take the owner from the addresses, and no others, without a password; raises DataError."""
+def let_in(container: str, role: str, addresses: Iterable[str]) -> None:
+    """Have the database take the role from the addresses, and no others, without a password; raises DataError."""
     found = dumps.run(["docker", "exec", container, "sh", "-c", 'cat "$PGDATA/pg_hba.conf"'], "pg_hba.conf cannot be read")
     with dumps.Session(container) as session:
-        wanted = rules(found, session.rows("SELECT session_user;")[0], addresses)
+        wanted = rules(found, role, addresses)
         if wanted != found:
             command = ["docker", "exec", "--interactive", container, "sh", "-c", REPLACE]
             dumps.run(command, "pg_hba.conf cannot be written", input=wanted.encode(), stdin=None)
@@ -81,10 +82,31 @@ def let_in(container: str, addresses: Iterable[str]) -> None:
             raise dumps.DataError(f"pg_hba.conf is not taken: {' '.join(broken)}")
 
 
-def alter(container: str, password: str) -> None:
-    """Make it the owner's password in the database; raises DataError."""
+def alter(container: str, role: str, password: str) -> None:
+    """Make it the role's password in the database; raises DataError."""
     with dumps.Session(container) as session:
-        session.rows(ALTER.replace("VERIFIER", verifier(password, secrets.token_bytes(16))))
+        session.rows(ALTER.format(role=role.replace("'", "''"), verifier=verifier(password, secrets.token_bytes(16))))
+
+
+@contextlib.contextmanager
+def superuser(root: Path, container: str, role: str) -> Iterator[tuple[str, str]]:
+    """Yield a name and a password with which the superuser is let in over TCP meanwhile; ``role`` is the application's.
+
+    Only a superuser of before, which that role is, has a password for good. Raises DataError.
+    """
+    with dumps.Session(container) as session:
+        name = session.rows("SELECT session_user;")[0]
+    if name == role:
+        yield name, current(root).read_text()
+        return
+    password = secrets.token_urlsafe(32)
+    alter(container, name, password)
+    try:
+        yield name, password
+    finally:
+        # Where it cannot be taken away, it is a password that nobody has.
+        with contextlib.suppress(dumps.DataError), dumps.Session(container) as session:
+            session.rows(f'ALTER ROLE "{name}" PASSWORD NULL;')
 
 
 def knows(variables: Iterable[str], password: str) -> bool:
@@ -93,14 +115,14 @@ def knows(variables: Iterable[str], password: str) -> bool:
     return any(variable.partition("=")[2] == password or in_url in variable for variable in variables)
 
 
-def begin(root: Path, container: str, addresses: Iterable[str], given: str | None, serves: Iterable[str] = ()) -> None:
+def begin(root: Path, container: str, role: str, addresses: Iterable[str], given: str | None, serves: Iterable[str] = ()) -> None:
     """Make another password the one of the database and of the host; who is at the addresses need not know it.
 
     ``serves`` are the variables of the slot that is live.
     """
     write_durably(following(root), (given or secrets.token_urlsafe(32)).encode(), 0o400, POSTGRES_UID)
-    let_in(container, addresses)
-    alter(container, following(root).read_text())
+    let_in(container, role, addresses)
+    alter(container, role, following(root).read_text())
     # Of a rotation that was cut off, the one of before is nobody's any longer, unless the slot that serves was made with it.
     if not (before(root).exists() and knows(serves, before(root).read_text())):
         before(root).unlink(missing_ok=True)
@@ -109,18 +131,18 @@ def begin(root: Path, container: str, addresses: Iterable[str], given: str | Non
     sync_folder(current(root).parent)
 
 
-def undo(root: Path, container: str, serves: Iterable[str] = ()) -> None:
+def undo(root: Path, container: str, role: str, serves: Iterable[str] = ()) -> None:
     """Make the password of before the one of the database and of the host again, unless the slot that is live has the new one."""
     following(root).unlink(missing_ok=True)
     if before(root).exists() and not knows(serves, current(root).read_text()):
-        alter(container, before(root).read_text())
+        alter(container, role, before(root).read_text())
         before(root).replace(current(root))
         sync_folder(current(root).parent)
-    let_in(container, [])
+    let_in(container, role, [])
     before(root).unlink(missing_ok=True)
 
 
-def end(root: Path, container: str) -> None:
+def end(root: Path, container: str, role: str) -> None:
     """Have everybody asked for the password again, and forget the one of before."""
-    let_in(container, [])
+    let_in(container, role, [])
     before(root).unlink(missing_ok=True)

@@ -29,6 +29,12 @@ def labels(volume: str) -> dict[str, str]:
     return (found[0].get("Labels") or {}) if found else {}
 
 
+def owner(root: Path, name: str) -> str:
+    """Return the application's role in the live data of a stack, "" where nobody knows: templates may leave the label out."""
+    known = dumps.read_json(root / dumps.SETTINGS).get("user", "")
+    return labels(releases.live_volume(root, name)).get("drydock.user", known)
+
+
 def new_volume(name: str) -> str:
     """Return a name for a volume that is not there yet."""
     taken = docker_cli.docker("volume", "ls", "--format", "{{ .Name }}").split()
@@ -72,7 +78,7 @@ def fill(
     container = f"{name}-restore"
     create(settings, root, name, dump.name, volume, before)
     dumps.database_starts(settings, root, container, volume, manifest, durable=True)
-    dumps.restore_into(settings, container, dump)
+    dumps.restore_into(settings, container, dump, manifest)
     apart = dumps.differences(container, manifest)
     if apart:
         raise dumps.DataError(f"{dump.name} was restored, and differs from what was dumped: {'; '.join(apart[:5])}")
@@ -120,9 +126,10 @@ def fill_to(
         if why := too_late(docker_cli.run("logs", "--tail", "30", container, merged=True)[1]):
             raise dumps.DataError(f"The archive does not reach {when:{dumps.TIME}}: {why}") from None
         raise
-    # The password, and who is asked for it, are those of then.
-    rotation.alter(container, rotation.current(root).read_text())
-    rotation.let_in(container, [])
+    # Who owns what, the password, and who is asked for it, are those of then.
+    dumps.owned(container, settings["user"])
+    rotation.alter(container, settings["user"], rotation.current(root).read_text())
+    rotation.let_in(container, settings["user"], [])
     with dumps.Session(container) as session:
         contents = session.contents()
         contents["until"] = session.rows("SELECT pg_last_xact_replay_timestamp();")[0]

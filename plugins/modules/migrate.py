@@ -71,7 +71,16 @@ import subprocess
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import arguments, docker_cli, dumps, engine, hiding, lock, postgres
+from ansible_collections.drydock.stack.plugins.module_utils import (
+    arguments,
+    docker_cli,
+    dumps,
+    engine,
+    hiding,
+    lock,
+    postgres,
+    volumes,
+)
 
 LINES = 40
 
@@ -100,7 +109,9 @@ def run_command(container, plan, timeout):
 
 def dump(database, plan, keep):
     """Dump the database before a migration, remove the oldest such dumps, and return the new one's name."""
-    settings, root = {"name": database.stack, "keep_before": keep, "elsewhere": database.external}, database.root
+    root = database.root
+    user = "" if database.external else volumes.owner(root, database.stack)
+    settings = {"name": database.stack, "user": user, "keep_before": keep, "elsewhere": database.external}
     made = dumps.make(settings, root, before=plan["id"])["name"]
     dumps.prune(settings, root, dumps.read_json(root / "backups" / dumps.STATE).get("checks", {}))
     return made

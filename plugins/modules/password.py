@@ -43,7 +43,15 @@ RETURN = r"""
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import arguments, containers, docker_cli, dumps, lock, rotation
+from ansible_collections.drydock.stack.plugins.module_utils import (
+    arguments,
+    containers,
+    docker_cli,
+    dumps,
+    lock,
+    rotation,
+    volumes,
+)
 from ansible_collections.drydock.stack.plugins.module_utils import release as releases
 
 
@@ -104,14 +112,15 @@ def main():
         module.exit_json(changed=True)
     try:
         lock.check(root, module.params["token"])
+        role = volumes.owner(root, name)
         if state == "changed":
-            rotation.begin(root, database, addresses(name), given, variables(name, root))
+            rotation.begin(root, database, role, addresses(name), given, variables(name, root))
         elif state == "undone":
-            rotation.undo(root, database, variables(name, root))
+            rotation.undo(root, database, role, variables(name, root))
             slot, password = releases.live(root)[-1], rotation.current(root).read_text()
             releases.fill((root / "current").resolve(), slot, password, releases.live_volume(root, name))
         else:
-            rotation.end(root, database)
+            rotation.end(root, database, role)
     except (lock.LockLostError, docker_cli.EngineError, dumps.DataError, OSError) as error:
         module.fail_json(msg=f"The password of {name}'s database: {error}")
     module.exit_json(changed=True)

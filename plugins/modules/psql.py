@@ -8,8 +8,8 @@ module: psql
 short_description: Run a query in the database of a stack
 version_added: "0.1.0"
 description:
-  - Gives SQL, or commands of C(psql), to C(psql) as the owner of the database, which is in the stack or where the current release
-    has it. The first error ends it.
+  - Gives SQL, or commands of C(psql), to C(psql). In the stack's own database it is the superuser; where the current release has
+    one elsewhere, the role that the application uses. The first error ends it.
   - What it does is not known, so that each run is a change.
 options:
   query:

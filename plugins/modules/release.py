@@ -227,7 +227,11 @@ def ask(module, root):
     password = releases.next_password(root, module.params["database_password"], replaces=bool(plan["database"]))
     if not password or not (plan["database"] or services.get("db", {}).get("status") == "running"):
         return {}, []
-    return database_guards.ask(postgres.Database(module.params["name"], root, plan["database"]), password)
+    host = module.params["host"]
+    # A first deploy that was cut off may not have come to make the role, which it does now.
+    if not plan["database"] and not host["current"]:
+        return {}, []
+    return database_guards.ask(postgres.Database(module.params["name"], root, plan["database"], host["volume"]["user"]), password)
 
 
 def pending(module, has_image, revision):

@@ -101,7 +101,7 @@ live:
 services:
   description:
     - By service, C(id), C(image), C(status), C(health) ("" where it has no check), C(hash), C(release), C(caddyfile), C(folder),
-      C(initdb) (what a database is made with in it).
+      C(initdb) and C(superuser) (what a database is made with in it).
   returned: always
   type: dict
 orphans:
@@ -303,6 +303,7 @@ def describe(container):
         "folder": labels.get("com.docker.compose.project.working_dir", ""),
         "caddyfile": labels.get("drydock.caddyfile", ""),
         "initdb": next((value for name, _, value in variables if name == "POSTGRES_INITDB_ARGS"), ""),
+        "superuser": next((value for name, _, value in variables if name == "POSTGRES_USER"), ""),
     }
 
 
@@ -407,14 +408,14 @@ def unreachable(database):
     return ""
 
 
-def database_warnings(name, root, services):
+def database_warnings(name, root, services, user):
     """Return what is to be looked into in the database that serves, [] where there is none."""
     external = recorded(root / "current").get("database", {})
     secret = next_password(root, None)
     if not secret or not (external or services.get("db", {}).get("status") == "running"):
         return []
     try:
-        return database_guards.ask(postgres.Database(name, root, external), secret)[1]
+        return database_guards.ask(postgres.Database(name, root, external, user), secret)[1]
     except postgres.LoginError as error:
         return [str(error)]
 
@@ -516,7 +517,9 @@ def read(parameters):
         backups=backups(root),
         archive_problem=archive.unusable(parameters["backup"], root) if (parameters["backup"] or {}).get("pitr") else "",
         proven_days=proven_days(root),
-        database_warnings=database_warnings(name, root, result["services"]) if parameters["ask_database"] else [],
+        database_warnings=(
+            database_warnings(name, root, result["services"], result["volume"]["user"]) if parameters["ask_database"] else []
+        ),
         scheduled=scheduled(root, parameters["backup"], parameters["rclone_config"]),
         programs_missing=programs_missing(parameters["backup"]),
         ports_taken={port: who for port in parameters["ports"] if (who := holder(port, f"{name}-proxy-1"))},

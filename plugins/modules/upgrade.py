@@ -170,7 +170,8 @@ def stop_application(name, timeout):
 
 def take_over(name, root, settings, plan, volume, before):
     """Fill a new volume with the data of now, under the new image; return the dump's name."""
-    manifest = dumps.make(settings, root, before=plan["id"], image=settings["image"])
+    with rotation.superuser(root, containers.name_of(name, "db"), settings["user"]) as login:
+        manifest = dumps.make(settings, root, before=plan["id"], image=settings["image"], login=login)
     dump = root / "backups" / manifest["name"]
     dumps.room_for(manifest, dump, root)
     fill(settings, root, name, dump, manifest, volume, before)
@@ -181,8 +182,10 @@ def tell_password(name, root, settings, image, volume):
     """Give the data of before the password of now, which may be another since."""
     container, own = f"{name}-restore", {**settings, "image": image, "mount": postgres_mount(image)}
     dumps.database_starts(own, root, container, volume, {}, durable=True)
-    rotation.alter(container, releases.password(root))
-    rotation.let_in(container, [])
+    # Which kind of cluster it is, nobody may have written down in it yet.
+    dumps.owned(container, settings["user"])
+    rotation.alter(container, settings["user"], releases.password(root))
+    rotation.let_in(container, settings["user"], [])
     docker_cli.docker("stop", "--time", "90", container)
 
 

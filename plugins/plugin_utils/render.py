@@ -19,7 +19,7 @@ from ansible_collections.drydock.stack.plugins.module_utils.archive import (
     server_settings,
 )
 from ansible_collections.drydock.stack.plugins.module_utils.bundle import Entry, bundle_hash
-from ansible_collections.drydock.stack.plugins.module_utils.dumps import initdb_arguments
+from ansible_collections.drydock.stack.plugins.module_utils.dumps import SUPERUSER, initdb_arguments
 from ansible_collections.drydock.stack.plugins.module_utils.quoting import database_url
 from ansible_collections.drydock.stack.plugins.module_utils.release import (
     APP_UID,
@@ -74,7 +74,8 @@ class Renderer:
             "__fastapi_front": dict(host["front"]),
             "__fastapi_own_database": not settings.get("fastapi_database_host"),
             "__fastapi_database_image": database_image(settings),
-            "__fastapi_archive": archive_environment(settings),
+            "__fastapi_superuser": superuser(settings, host),
+            "__fastapi_archive": archive_environment(settings, superuser(settings, host)),
             "__fastapi_postgres_mount": postgres_mount(settings["fastapi_postgres_image"]),
             # They count on an empty volume alone, and others would make the container of a database anew for nothing.
             "__fastapi_initdb_arguments": host["services"].get("db", {}).get("initdb")
@@ -262,14 +263,21 @@ def database_image(settings: Mapping[str, Any]) -> str:
     return image_of(settings["fastapi_name"], image) if settings["fastapi_pitr_enabled"] else image
 
 
-def archive_environment(settings: Mapping[str, Any]) -> dict[str, str]:
+def superuser(settings: Mapping[str, Any], host: Mapping[str, Any]) -> str:
+    """Return the role that the database's cluster is made with; a container of before is not made anew for another one.
+
+    On data that is there it does not count: whose superuser it is stands in the data.
+    """
+    made_with = settings["fastapi_database_user"] if host["volume"]["major"] else SUPERUSER
+    return host["services"].get("db", {}).get("superuser") or made_with
+
+
+def archive_environment(settings: Mapping[str, Any], user: str) -> dict[str, str]:
     """Return what pgBackRest in the database's container is told, {} where nothing is archived."""
     if not settings["fastapi_pitr_enabled"]:
         return {}
     image = settings["fastapi_postgres_image"]
-    return container_environment(
-        settings["fastapi_name"], settings["fastapi_database_user"], postgres_mount(image), postgres_major(image)
-    )
+    return container_environment(settings["fastapi_name"], user, postgres_mount(image), postgres_major(image))
 
 
 def postgres_value(value: Any) -> str:

@@ -17,6 +17,7 @@ HOST = {
     "engine": {"processors": 2, "memory": 4 * 1024**3},
     "front": {"subnet": "172.30.0.0/28", "range": "172.30.0.0/29", "proxy": "172.30.0.14"},
     "services": {},
+    "volume": {"major": ""},
 }
 
 

@@ -32,11 +32,21 @@ CADDIES = ("caddy", "caddy_of_today")
 HOST = {
     "engine": {"processors": 4, "memory": 8 * 1024**3},
     "front": {"subnet": "172.30.0.0/28", "range": "172.30.0.0/29", "proxy": "172.30.0.14"},
+    "volume": {"major": ""},
 }
 
 
-def rendered(folder: Path, source: dict[str, str] | None = None, services: dict[str, Any] | None = None, **settings: Any) -> Path:
-    """Write the files of a release below a folder and return theirs; takes its source, what runs, and public variables."""
+def rendered(
+    folder: Path,
+    source: dict[str, str] | None = None,
+    services: dict[str, Any] | None = None,
+    major: str = "",
+    **settings: Any,
+) -> Path:
+    """Write the files of a release below a folder and return theirs.
+
+    Takes its source, what runs, the major version of the data that is there, and public variables.
+    """
     loader = DataLoader()
     variables: dict[str, Any] = {"role_path": str(ROLE)}
     for part in ("defaults", "vars"):
@@ -52,7 +62,9 @@ def rendered(folder: Path, source: dict[str, str] | None = None, services: dict[
     public_variables = Settings(templar, variables)
     root = Path(public_variables["fastapi_source"])
     read = read_source(root, public_variables["fastapi_workdir"], public_variables["fastapi_app"])
-    renderer = Renderer(templar, variables, public_variables, {**HOST, "services": services or {}}, read)
+    renderer = Renderer(
+        templar, variables, public_variables, {**HOST, "services": services or {}, "volume": {"major": major}}, read
+    )
     files = renderer.files()
     release = folder / "release"
     release.mkdir()

@@ -233,6 +233,24 @@ def test_a_database_that_is_there_keeps_what_it_was_made_with(render):
     assert services["db"]["environment"]["POSTGRES_INITDB_ARGS"] == "--data-checksums"
 
 
+@pytest.mark.parametrize(
+    ("host", "superuser"),
+    [
+        ({}, "postgres"),
+        # Data without a container, as a stack that was removed leaves it.
+        ({"major": "17"}, "shop"),
+        ({"services": {"db": {"superuser": "shop"}}, "major": "17"}, "shop"),
+        ({"services": {"db": {"superuser": "postgres"}}, "major": "17"}, "postgres"),
+    ],
+)
+def test_a_new_database_has_a_superuser_of_its_own_and_one_that_is_there_is_not_made_anew(render, host, superuser):
+    archived = {"fastapi_name": "shop", "fastapi_pitr_enabled": True}
+    database = yaml.safe_load((render(**host, **archived) / "compose.yaml").read_text())["services"]["db"]
+    assert database["environment"]["POSTGRES_USER"] == superuser
+    assert database["environment"]["PGBACKREST_PG1_USER"] == superuser
+    assert "--username=shop" in database["healthcheck"]["test"]
+
+
 def test_the_same_settings_give_the_same_files(render, tmp_path):
     def files():
         return {file.name: file.read_bytes() for file in render().rglob("*") if file.is_file()}

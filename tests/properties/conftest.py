@@ -22,6 +22,7 @@ HOST = {
     "engine": {"processors": 4, "memory": 8 * 1024**3},
     "front": {"subnet": "172.30.0.0/28", "range": "172.30.0.0/29", "proxy": "172.30.0.14"},
     "services": {},
+    "volume": {"major": ""},
 }
 
 # The same examples in every run, so that a failure is of the change and not of the day. Named where it is used: the unit tests,

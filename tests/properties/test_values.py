@@ -269,7 +269,7 @@ def check_compose(text: str, public: Mapping[str, Any]) -> None:
         assert proxy["ports"] == [f"{f'[{address}]' if ':' in address else address}:{public['fastapi_port']}:8000"]
     if own:
         db, name, user = services["db"], public["fastapi_database_name"], public["fastapi_database_user"]
-        assert (db["environment"]["POSTGRES_DB"], db["environment"]["POSTGRES_USER"]) == (name, user)
+        assert (db["environment"]["POSTGRES_DB"], db["environment"]["POSTGRES_USER"]) == (name, "postgres")
         assert db["healthcheck"]["test"][-2:] == [f"--username={user}", f"--dbname={name}"]
         assert tree["volumes"]["postgres_data"]["labels"] == {"drydock.database": name, "drydock.user": user}
         assert tree["secrets"]["database_password"]["file"] == f"{public['fastapi_root']}/secrets/database_password"

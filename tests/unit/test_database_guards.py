@@ -10,6 +10,7 @@ from ansible_collections.drydock.stack.plugins.module_utils.release import keep_
 
 GOOD = {
     "revision": "b",
+    "superuser": False,
     "database": '"My Shop"',
     "collation": {"made": "1", "now": "1"},
     "wal": {"bytes": 4 * 10**9, "limit": 4 * 10**9},
@@ -27,7 +28,7 @@ SLOT = {"name": "left", "active": False, "status": "reserved", "bytes": 1.5 * 10
 
 @pytest.fixture
 def own(tmp_path):
-    return Database("shop", tmp_path)
+    return Database("shop", tmp_path, user="shop")
 
 
 @pytest.fixture
@@ -49,6 +50,10 @@ def test_what_a_role_may_not_see_is_no_reason(elsewhere):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
+        (
+            {"superuser": True},
+            ["with the application's role shop as the superuser", "/backups to another folder", "fastapi_restore_from"],
+        ),
         (
             {"collation": {"made": "2.36", "now": "2.41"}},
             ["was of version 2.36", "is 2.41", 'REINDEX DATABASE CONCURRENTLY "My Shop"', "REFRESH COLLATION VERSION"],
@@ -132,6 +137,26 @@ def test_the_password_is_in_the_environment_and_in_no_command_line(own, elsewher
         assert command[command.index("PGPASSWORD") - 1] == "--env"
         assert more["more"]["PGPASSWORD"] == "s3cret"
         assert ("--host=db" in command) is (database is own)
+        # As the application; what it may not see the superuser does, to whom the same session goes over.
+        assert ("--username=shop" in command) is (database is own)
+        assert ("/var/run/postgresql" in more["text"]) is (database is own)
+        assert more["text"].index("alembic_version") < more["text"].index("pg_stat_activity")
+
+
+def test_a_statement_of_the_superusers_calls_nothing_of_the_owners(own, elsewhere, answers):
+    calls = answers(0, "1\n")
+    assert postgres.query(own, "SELECT 1") == postgres.query(elsewhere, "SELECT 1") == ["1"]
+    ((mine,), _), ((theirs,), _) = calls
+    assert mine.index(f"--command={postgres.OWN_NAMES}") < mine.index("--command=SELECT 1")
+    assert f"--command={postgres.OWN_NAMES}" not in theirs
+
+
+def test_the_revision_is_asked_for_as_the_application_finds_it(own, elsewhere, answers):
+    calls = answers(0, "a b\n")
+    assert postgres.revision(own) == postgres.revision(elsewhere) == "a b"
+    assert ["\\connect - :owner" in more["text"] for _, more in calls] == [True, False]
+    answers(1, "", "psql: error")
+    assert postgres.revision(own) == ""
 
 
 def test_the_password_that_is_asked_with_is_the_one_that_the_release_gets(tmp_path, monkeypatch):

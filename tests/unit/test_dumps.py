@@ -134,26 +134,99 @@ def test_what_was_cut_off_is_removed_and_nothing_else(tmp_path):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("user", "written"),
-    [("shop", "shop"), ("order", '"order"'), ("Alt-Owner", '"Alt-Owner"'), ('a"b', '"a""b"')],
-)
-def test_the_owners_role_is_left_out_and_the_others_are_not(user, written):
+OWNERS = [("shop", "shop"), ("order", '"order"'), ("Alt-Owner", '"Alt-Owner"'), ('a"b', '"a""b"')]
+
+
+def told(written, rights, granted):
+    return (
+        f"CREATE ROLE {written};\nALTER ROLE {written} WITH {rights} LOGIN PASSWORD 'SCRAM-SHA-256$x' VALID UNTIL 'infinity';\n"
+        "CREATE ROLE postgres2;\nALTER ROLE postgres2 WITH SUPERUSER LOGIN PASSWORD 'SCRAM-SHA-256$y';\n"
+        f"ALTER ROLE {written} SET work_mem TO '7MB';\nGRANT team TO reader GRANTED BY {granted};\n"
+    )
+
+
+@pytest.mark.parametrize(("user", "written"), OWNERS)
+def test_a_superuser_of_before_is_there_already_and_the_others_are_not(user, written):
+    assert dumps.restorable(told(written, "SUPERUSER", written), user, user) == (
+        "CREATE ROLE postgres2;\nALTER ROLE postgres2 WITH SUPERUSER LOGIN PASSWORD 'SCRAM-SHA-256$y';\n"
+        f"ALTER ROLE {written} SET work_mem TO '7MB';\nGRANT team TO reader GRANTED BY {written};\n"
+    )
+
+
+@pytest.mark.parametrize(("user", "written"), OWNERS)
+def test_the_owner_keeps_its_rights_and_gets_the_password_of_this_host(user, written):
     known = (
-        f"CREATE ROLE {written};\nALTER ROLE {written} WITH SUPERUSER PASSWORD 'SCRAM-SHA-256$x';\n"
-        f"CREATE ROLE reader;\nALTER ROLE reader WITH LOGIN;\nALTER ROLE {written} SET work_mem TO '7MB';\n"
+        told(written, "NOSUPERUSER CREATEDB", "postgres") + "CREATE ROLE postgres;\nALTER ROLE postgres WITH SUPERUSER LOGIN;\n"
     )
-    assert dumps.without_owner(known, user) == (
-        f"CREATE ROLE reader;\nALTER ROLE reader WITH LOGIN;\nALTER ROLE {written} SET work_mem TO '7MB';\n"
+    assert dumps.restorable(known, "postgres", user) == (
+        f"CREATE ROLE {written};\nALTER ROLE {written} WITH NOSUPERUSER CREATEDB LOGIN VALID UNTIL 'infinity';\n"
+        "CREATE ROLE postgres2;\nALTER ROLE postgres2 WITH SUPERUSER LOGIN PASSWORD 'SCRAM-SHA-256$y';\n"
+        f"ALTER ROLE {written} SET work_mem TO '7MB';\nGRANT team TO reader GRANTED BY postgres;\n"
     )
+
+
+@pytest.mark.parametrize(("user", "written"), OWNERS)
+def test_an_owner_that_is_no_superuser_any_more_has_nothing_of_it(user, written):
+    assert dumps.restorable(told(written, "SUPERUSER", written), "postgres", user) == (
+        "CREATE ROLE postgres2;\nALTER ROLE postgres2 WITH SUPERUSER LOGIN PASSWORD 'SCRAM-SHA-256$y';\n"
+        f"ALTER ROLE {written} SET work_mem TO '7MB';\nGRANT team TO reader;\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("manifest", "superuser"),
+    [
+        ({}, "postgres"),
+        ({"user": "shop", "superuser": "postgres"}, "postgres"),
+        # Those of before, and a provider's.
+        ({"user": "shop"}, "shop"),
+        ({"user": "shop", "superuser": "shop"}, "shop"),
+        ({"user": "shop", "superuser": "provider"}, "postgres"),
+    ],
+)
+def test_the_superuser_of_a_restored_cluster_is_that_of_before(manifest, superuser):
+    assert dumps.made_with(manifest) == superuser
+
+
+def test_a_program_runs_as_the_superuser_that_the_data_names(tmp_path):
+    def asked():
+        command = ["sh", "-c", dumps.AS_SUPERUSER, "sh", "-c", 'echo "$PGUSER $PGBACKREST_PG1_USER $PGDATABASE"']
+        made = {"PATH": "/usr/bin:/bin", "PGDATA": str(tmp_path), "POSTGRES_USER": "shop", "POSTGRES_DB": "data"}
+        return subprocess.run(command, env=made, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert asked() == "shop shop data"
+    (tmp_path / "drydock.superuser").write_text("postgres\n")
+    assert asked() == "postgres postgres data"
+
+
+@pytest.mark.parametrize("superuser", ["postgres", "shop"])
+def test_who_the_superuser_is_is_written_down_once(tmp_path, superuser):
+    """A cluster knows no other role than its own; what is asked in it is asked by PostgreSQL's own names."""
+    (tmp_path / "psql").write_text(
+        f'#!/bin/sh\necho "$PGOPTIONS" >> {tmp_path}/options\n'
+        f'case "$*" in *--username={superuser}" "*) echo {superuser};; *) exit 2;; esac\n'
+    )
+    (tmp_path / "psql").chmod(0o755)
+    (tmp_path / "data").mkdir()
+
+    def settled():
+        made = {"PATH": f"{tmp_path}:/usr/bin:/bin", "PGDATA": str(tmp_path / "data")}
+        command = ["sh", "-c", dumps.SETTLE, "sh", "shop"]
+        return subprocess.run(command, env=made, capture_output=True, text=True, check=True).stdout
+
+    assert settled() == "written\n"
+    assert settled() == ""
+    assert [file.name for file in (tmp_path / "data").iterdir()] == ["drydock.superuser"]
+    assert (tmp_path / "data" / "drydock.superuser").read_text() == f"{superuser}\n"
+    assert set((tmp_path / "options").read_text().splitlines()) == {"-c search_path=pg_catalog"}
 
 
 @pytest.mark.parametrize(("database", "beside"), [("shop", "postgres"), ("postgres", "template1")])
 def test_a_database_is_made_anew_from_another_one(tmp_path, monkeypatch, database, beside):
     commands = []
-    monkeypatch.setattr(dumps, "run", lambda command, what, **options: commands.append(command))
-    dumps.restore_into({"user": "shop", "database": database}, "shop-drill", put(tmp_path, name(1)))
-    assert commands[-1][-1] == f"--dbname={beside}"
+    monkeypatch.setattr(dumps, "run", lambda command, what, **options: commands.append(command) or "")
+    dumps.restore_into({"user": "shop", "database": database}, "shop-drill", put(tmp_path, name(1)), {})
+    assert [command[-1] for command in commands if "pg_restore" in command] == [f"--dbname={beside}"]
 
 
 @pytest.mark.parametrize(
@@ -375,6 +448,10 @@ def test_another_version_asks_the_live_database_with_its_own_programs(tmp_path):
     assert "container:shop-db-1" in command
     assert command[-2:] == ["postgres:17", "pg_dump"]
     assert "s3cret" not in " ".join(command)
+    assert "PGUSER=u" in command
+    superuser = dumps.Place({"name": "shop", "database": "d", "user": "u"}, tmp_path, "postgres:17", ("postgres", "fleeting"))
+    assert "PGUSER=postgres" in superuser.program("pg_dump")
+    assert superuser.secret == {"PGPASSWORD": "fleeting"}
     assert place.tells_passwords
     assert not dumps.Place({"name": "shop", "elsewhere": {"host": "h"}}, tmp_path).tells_passwords
 

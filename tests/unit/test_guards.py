@@ -135,6 +135,18 @@ def test_a_database_elsewhere(changed, said):
     assert all(said in message for message in found)
 
 
+def test_a_new_database_has_a_superuser_that_is_not_the_applications_role():
+    volume = {"name": "shop_postgres_data", "exists": False, "major": "", "database": "", "user": ""}
+    (message,) = refusals("volume", volume, fastapi_database_user="postgres")
+    assert "fastapi_database_user is postgres" in message
+    assert "use another name" in message
+    # One of before goes on, and what is elsewhere is somebody else's.
+    volume = {**volume, "exists": True, "major": "17", "user": "postgres"}
+    assert refusals("volume", volume, fastapi_database_user="postgres") == []
+    volume = {**volume, "exists": False, "major": ""}
+    assert refusals("volume", volume, fastapi_database_user="postgres", **ELSEWHERE, fastapi_database_password="given") == []
+
+
 def test_a_new_volume_takes_any_major():
     volume = {"name": "shop_postgres_data", "exists": False, "major": "", "database": "", "user": ""}
     assert refusals("volume", volume, fastapi_postgres_image="postgres:18-trixie") == []

@@ -15,6 +15,7 @@ from ansible_collections.drydock.stack.plugins.module_utils import docker_cli
 from ansible_collections.drydock.stack.plugins.module_utils.asking import ask
 from ansible_collections.drydock.stack.plugins.module_utils.release import PASSWORD_TOKEN, SLOT_TOKEN, fill, point_to
 from ansible_collections.drydock.stack.plugins.modules import (
+    database_role,
     put_back,
     record,
     release,
@@ -330,6 +331,11 @@ def test_a_bundle_that_is_not_safe_is_told_in_words(tmp_path, monkeypatch, capsy
     assert list((tmp_path / "shop" / "releases").iterdir()) == []
 
 
+def served(services, current="r1"):
+    """Return what is asked of a host on which a release serves, or none does yet."""
+    return {"services": services, "current": current, "volume": {"user": "shop"}}
+
+
 @pytest.mark.parametrize("check_mode", [True, False])
 def test_a_password_that_is_not_taken_is_refused_before_anything_is_touched(tmp_path, monkeypatch, capsys, check_mode):
     (tmp_path / "secrets").mkdir()
@@ -344,7 +350,7 @@ def test_a_password_that_is_not_taken_is_refused_before_anything_is_touched(tmp_
     monkeypatch.setattr(release.lock, "check", lambda root, token: None)
     arguments = {
         **{"name": "shop", "root": str(tmp_path), "archive": str(tmp_path / "b"), "_ansible_check_mode": check_mode},
-        **{"plan": {"id": "0123456789ab", "database": {}}, "host": {"services": {"db": {"status": "running"}}}},
+        **{"plan": {"id": "0123456789ab", "database": {}}, "host": served({"db": {"status": "running"}})},
     }
     with patch_module_args(arguments), pytest.raises(SystemExit):
         release.main()
@@ -360,9 +366,22 @@ def test_a_database_that_does_not_run_is_not_asked(tmp_path, services):
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "database_password").write_text("s3cret")
 
-    parameters = {"name": "shop", "plan": {"database": {}}, "host": {"services": services}, "database_password": None}
+    parameters = {"name": "shop", "plan": {"database": {}}, "host": served(services), "database_password": None}
     assert release.ask(types.SimpleNamespace(params=parameters), tmp_path) == ({}, [])
-    assert stack_info.database_warnings("shop", tmp_path, services) == []
+    assert stack_info.database_warnings("shop", tmp_path, services, "shop") == []
+
+
+def test_a_database_of_a_first_deploy_that_was_cut_off_is_not_asked(tmp_path, monkeypatch):
+    """It may have no role yet; one that has served has, and is asked as that."""
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "database_password").write_text("s3cret")
+    asked = []
+    monkeypatch.setattr(release.database_guards, "ask", lambda database, secret: asked.append(database.user) or ({}, []))
+    for current in ("", "r1"):
+        host = served({"db": {"status": "running"}}, current)
+        parameters = {"name": "shop", "plan": {"database": {}}, "host": host, "database_password": None}
+        release.ask(types.SimpleNamespace(params=parameters), tmp_path)
+    assert asked == ["shop"]
 
 
 def test_the_status_tells_that_the_password_is_not_taken(tmp_path, monkeypatch):
@@ -370,8 +389,27 @@ def test_the_status_tells_that_the_password_is_not_taken(tmp_path, monkeypatch):
     (tmp_path / "secrets" / "database_password").write_text("s3cret")
     said = 'FATAL:  password authentication failed for user "shop"'
     monkeypatch.setattr(stack_info.postgres.engine, "run", lambda *arguments, **more: (2, "", said))
-    (told,) = stack_info.database_warnings("shop", tmp_path, {"db": {"status": "running"}})
+    (told,) = stack_info.database_warnings("shop", tmp_path, {"db": {"status": "running"}}, "shop")
     assert said.replace("  ", " ") in told
+
+
+# --- database_role ---
+
+
+@pytest.mark.parametrize(
+    ("labels", "known", "role"),
+    [({"drydock.user": "shop"}, {"user": "other"}, "shop"), ({}, {"user": "other"}, "other"), ({}, {}, "")],
+)
+def test_the_role_is_the_one_that_the_data_was_made_for(tmp_path, monkeypatch, capsys, labels, known, role):
+    (tmp_path / "backup.json").write_text(json.dumps(known))
+    given = []
+    monkeypatch.setattr(database_role.lock, "check", lambda root, token: None)
+    monkeypatch.setattr(database_role.volumes, "labels", lambda volume: labels)
+    monkeypatch.setattr(database_role.dumps, "owned", lambda container, owner: given.append((container, owner)) or True)
+    with patch_module_args({"name": "shop", "root": str(tmp_path), "token": "t"}), pytest.raises(SystemExit):
+        database_role.main()
+    assert given == ([("shop-db-1", role)] if role else [])
+    assert json.loads(capsys.readouterr().out)["changed"] is bool(role)
 
 
 # --- rollback_plan ---
@@ -575,6 +613,24 @@ def test_an_upgrade_needs_a_backup():
     answer = {"size": 1, "extensions": [], "others": []}
     (told,) = upgrade.refusals(answer, None, {"image": "postgres:17"}, {"backups": {}}, 10**12)
     assert "The newest backup is missing" in told
+
+
+def test_the_data_of_before_gets_the_password_of_now_for_the_applications_role(tmp_path, monkeypatch):
+    """Whatever kind of cluster it is: who the superuser is, is written down before anything is asked of it."""
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "database_password").write_text("of-now")
+    done = []
+    monkeypatch.setattr(upgrade.dumps, "database_starts", lambda own, root, container, *more, durable: done.append(own["mount"]))
+    monkeypatch.setattr(upgrade.dumps, "owned", lambda *given: done.append(("owned", *given)) or True)
+    for step in ("alter", "let_in"):
+        monkeypatch.setattr(upgrade.rotation, step, lambda *given, step=step: done.append((step, *given)))
+    monkeypatch.setattr(docker_cli, "docker", lambda *arguments: done.append(arguments[0]))
+    settings = {"image": "postgres:18", "mount": "/var/lib/postgresql", "user": "owner"}
+    upgrade.tell_password("shop", tmp_path, settings, "postgres:15", "shop_postgres_data")
+    assert done == [
+        *("/var/lib/postgresql/data", ("owned", "shop-restore", "owner"), ("alter", "shop-restore", "owner", "of-now")),
+        *(("let_in", "shop-restore", "owner", []), "stop"),
+    ]
 
 
 def test_an_earlier_major_version_needs_the_volume_of_before(monkeypatch):

@@ -54,12 +54,12 @@ def test_what_is_undone_after_one_that_was_cut_off_is_what_the_live_slot_knows(t
     rotation.current(tmp_path).write_text("first")
     told = []
     monkeypatch.setattr(rotation, "POSTGRES_UID", os.getuid())
-    monkeypatch.setattr(rotation, "let_in", lambda container, addresses: None)
-    monkeypatch.setattr(rotation, "alter", lambda container, password: told.append(password))
-    rotation.begin(tmp_path, "shop-db-1", [], "second", ["DB_PASSWORD=first"])
-    rotation.begin(tmp_path, "shop-db-1", [], "third", serves)
+    monkeypatch.setattr(rotation, "let_in", lambda container, role, addresses: None)
+    monkeypatch.setattr(rotation, "alter", lambda container, role, password: told.append(password))
+    rotation.begin(tmp_path, "shop-db-1", "shop", [], "second", ["DB_PASSWORD=first"])
+    rotation.begin(tmp_path, "shop-db-1", "shop", [], "third", serves)
     assert rotation.current(tmp_path).read_text() == "third"
-    rotation.undo(tmp_path, "shop-db-1", serves)
+    rotation.undo(tmp_path, "shop-db-1", "shop", serves)
     assert told == ["second", "third", undone]
     assert rotation.current(tmp_path).read_text() == undone
     assert not rotation.under_way(tmp_path)
@@ -69,8 +69,56 @@ def test_nothing_is_undone_where_the_live_slot_has_the_new_password(tmp_path, mo
     (tmp_path / "secrets").mkdir()
     rotation.current(tmp_path).write_text("second")
     rotation.before(tmp_path).write_text("first")
-    monkeypatch.setattr(rotation, "let_in", lambda container, addresses: None)
-    monkeypatch.setattr(rotation, "alter", lambda container, password: pytest.fail(password))
-    rotation.undo(tmp_path, "shop-db-1", ["DB_PASSWORD=second"])
+    monkeypatch.setattr(rotation, "let_in", lambda container, role, addresses: None)
+    monkeypatch.setattr(rotation, "alter", lambda container, role, password: pytest.fail(password))
+    rotation.undo(tmp_path, "shop-db-1", "shop", ["DB_PASSWORD=second"])
     assert rotation.current(tmp_path).read_text() == "second"
     assert not rotation.under_way(tmp_path)
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Have a database whose superuser is postgres; return what is said to it."""
+    said = []
+
+    class Session:
+        def __init__(self, container):
+            """Ask nobody."""
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            """Nothing was opened."""
+
+        def rows(self, sql):
+            said.append(sql)
+            return ["postgres"]
+
+    monkeypatch.setattr(rotation.dumps, "Session", Session)
+    return said
+
+
+def test_the_superuser_has_a_password_for_as_long_as_it_is_needed(tmp_path, asked):
+    with rotation.superuser(tmp_path, "shop-db-1", "shop") as (name, password):
+        assert name == "postgres"
+        assert "ALTER ROLE %I PASSWORD %L', 'postgres', 'SCRAM-SHA-256$" in asked[-1]
+        assert password not in " ".join(asked)
+    assert asked[-1] == 'ALTER ROLE "postgres" PASSWORD NULL;'
+    with pytest.raises(ZeroDivisionError), rotation.superuser(tmp_path, "shop-db-1", "shop"):
+        1 / 0  # noqa: B018
+    assert asked[-1] == 'ALTER ROLE "postgres" PASSWORD NULL;'
+
+
+def test_a_superuser_of_before_keeps_the_password_that_it_shares(tmp_path, asked):
+    (tmp_path / "secrets").mkdir()
+    rotation.current(tmp_path).write_text("s3cret")
+    with rotation.superuser(tmp_path, "shop-db-1", "postgres") as login:
+        assert login == ("postgres", "s3cret")
+    assert asked == ["SELECT session_user;"]
+
+
+def test_the_password_is_the_applications_roles(asked):
+    rotation.alter("shop-db-1", "o'wner", "s3cret")
+    assert "ALTER ROLE %I PASSWORD %L', 'o''wner', 'SCRAM-SHA-256$" in asked[0]
+    assert "s3cret" not in asked[0]

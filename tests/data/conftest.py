@@ -36,8 +36,13 @@ class Server:
         assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
 
-    def sql(self, statement: str, check: bool = True) -> str:
-        return self.sh(f'docker exec fault-db-1 psql -v ON_ERROR_STOP=1 -qAtU fault -d fault -c "{statement}"', check=check)
+    def sql(self, statement: str, check: bool = True, user: str = "fault") -> str:
+        """Run a statement as the application's role, or another one, over the socket."""
+        return self.sh(f'docker exec fault-db-1 psql -v ON_ERROR_STOP=1 -qAtU {user} -d fault -c "{statement}"', check=check)
+
+    def admin(self, statement: str) -> str:
+        """Run a statement as the superuser."""
+        return self.sql(statement, user="postgres")
 
     def start(self, playbook: str, *options: str, **variables: Any) -> subprocess.Popen[str]:
         """Start a playbook of the collection, or the scenario's deploy; it is read with C(ended)."""

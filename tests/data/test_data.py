@@ -65,7 +65,7 @@ def test_killed_in_the_middle_of_a_dump(server):
     assert "ended by force (signal)" in server.alerts()
     name = server.backup()
     assert name not in before
-    assert server.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'drydock-backup'") == "0"
+    assert server.admin("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'drydock-backup'") == "0"
     server.is_clean()
 
 

@@ -9,7 +9,8 @@ import time
 
 # Each of them makes one of the warnings.
 SETTINGS = {
-    "max_connections": 20, "archive_mode": True, "archive_command": "false", "max_wal_size": "32MB", "min_wal_size": "32MB",
+    "max_connections": 20, "superuser_reserved_connections": 0, "archive_mode": True, "archive_command": "false",
+    "max_wal_size": "32MB", "min_wal_size": "32MB",
 }  # fmt: skip
 LOCALES = "SELECT DISTINCT pg_encoding_to_char(encoding), datlocprovider, datlocale, datcollate FROM pg_database"
 NOT_ARCHIVED = "SELECT failed_count > 0 FROM pg_stat_archiver"
@@ -49,8 +50,8 @@ def test_a_new_database_is_made_with_checksums_and_a_named_locale(server):
     """A new database: checksums on, scram-sha-256 for everybody on the network, UTF-8, a locale that no library changes."""
     assert server.sql("SHOW data_checksums") == "on"
     assert server.sql(LOCALES) == "UTF8|b|C.UTF-8|C.UTF-8"
-    assert server.sql("SELECT DISTINCT auth_method FROM pg_hba_file_rules WHERE type <> 'local'") == "scram-sha-256"
-    assert server.sql("SELECT rolpassword LIKE 'SCRAM-SHA-256%' FROM pg_authid WHERE rolname = 'fault'") == "t"
+    assert server.admin("SELECT DISTINCT auth_method FROM pg_hba_file_rules WHERE type <> 'local'") == "scram-sha-256"
+    assert server.admin("SELECT rolpassword LIKE 'SCRAM-SHA-256%' FROM pg_authid WHERE rolname = 'fault'") == "t"
 
 
 def test_data_of_another_owner(server):
@@ -76,7 +77,7 @@ def test_a_password_changed_by_hand(server):
     """The password changed by hand on the database: a deploy is refused with nothing touched, and a rotation mends it."""
     before = touched(server)
     # Of this the server warns at each login.
-    server.sql(OTHER_COLLATION)
+    server.admin(OTHER_COLLATION)
     server.sql("ALTER ROLE fault PASSWORD 'by hand'")
     new = edition()
     for options in (["--check"], []):
@@ -98,9 +99,9 @@ def test_what_is_to_be_looked_into(server, tmp_path):
     checksums = "docker compose run --rm --no-deps --entrypoint pg_checksums db --disable"
     server.sh(f"cd /opt/fault/current && docker compose stop db && {checksums}; docker compose start db")
     server.wait_until_serving()
-    server.sql(OTHER_COLLATION)
-    server.sql("SELECT pg_create_physical_replication_slot('left', true)")
-    psql = "docker exec --interactive fault-db-1 psql -qAtU fault -d fault"
+    server.admin(OTHER_COLLATION)
+    server.admin("SELECT pg_create_physical_replication_slot('left', true)")
+    psql = "docker exec --interactive fault-db-1 psql -qAtU postgres -d fault"
     switch = "SELECT pg_logical_emit_message(false, 'x', 'y'); SELECT pg_switch_wal();"
     server.sh(f'for i in 1 2 3 4 5; do echo "{switch}"; done | {psql}')
     idle = "for i in $(seq 16); do psql -qU fault -d fault -c 'SELECT pg_sleep(600)' & done; wait"

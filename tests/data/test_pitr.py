@@ -36,7 +36,7 @@ class Archived:
     def segments(self, count=1):
         """Have the database write so many segments, and part of another."""
         for _ in range(count):
-            self.sql("INSERT INTO moments VALUES ('more'); SELECT pg_switch_wal()")
+            self.admin("INSERT INTO moments VALUES ('more'); SELECT pg_switch_wal()")
 
     def now(self):
         """Return the database's time, with other transactions before and after it."""
@@ -120,7 +120,8 @@ def test_a_time_between_two_rows(archived, figure):
     assert before in archived.sh("docker volume ls --quiet")
     assert archived.health()["problems"] == []
     assert archived.sql("SELECT timeline_id FROM pg_control_checkpoint()") == "2"
-    assert archived.sql("SELECT count(*) FROM pg_file_settings WHERE sourcefile LIKE '%auto.conf'") == "0"
+    assert archived.admin("SELECT count(*) FROM pg_file_settings WHERE sourcefile LIKE '%auto.conf'") == "0"
+    assert archived.sql("SELECT rolsuper FROM pg_roles WHERE rolname = 'fault'") == "f"
     took = re.search(r"([0-9.]+) s, of which the application was away for ([0-9.]+) s", said)
     archived.sql("INSERT INTO moments VALUES ('fourth')")
     archived.works("restore", **RESTORE, fastapi_restore_target_time=after)

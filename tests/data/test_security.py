@@ -538,7 +538,75 @@ def test_the_database_has_no_way_out(server, found) -> None:
 
 def test_nobody_gets_into_the_database_over_tcp_without_a_password(server) -> None:
     """No rule for TCP trusts, or takes a password in clear text; the passwords are kept as SCRAM has them."""
-    rules = server.sql("SELECT type || ' ' || auth_method FROM pg_hba_file_rules WHERE type LIKE 'host%'").splitlines()
+    rules = server.admin("SELECT type || ' ' || auth_method FROM pg_hba_file_rules WHERE type LIKE 'host%'").splitlines()
     assert {line.split()[1] for line in rules} == {"scram-sha-256"}
     assert server.sql("SHOW password_encryption") == "scram-sha-256"
-    assert server.sql("SELECT count(*) FROM pg_authid WHERE rolcanlogin AND rolpassword NOT LIKE 'SCRAM-SHA-256$%'") == "0"
+    assert server.admin("SELECT count(*) FROM pg_authid WHERE rolcanlogin AND rolpassword NOT LIKE 'SCRAM-SHA-256$%'") == "0"
+
+
+ATTRIBUTES = """
+SELECT rolname, rolcanlogin, rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls, rolpassword IS NULL
+FROM pg_authid WHERE rolname !~ '^pg_' ORDER BY rolname
+"""
+# What a role may not do that owns its database and nothing else: those that read and write elsewhere, and that make it more.
+FORBIDDEN = (
+    "CREATE ROLE mallory", "CREATE DATABASE more", "SELECT rolpassword FROM pg_authid", "COPY (SELECT 1) TO PROGRAM 'true'",
+    "COPY (SELECT 1) TO '/tmp/out'", "SELECT pg_read_file('PG_VERSION')", "SELECT pg_ls_dir('.')", "SELECT lo_import('/a')",
+    "CREATE FUNCTION f() RETURNS int LANGUAGE c AS 'x'", "ALTER SYSTEM SET work_mem = '1MB'", "SELECT pg_switch_wal()",
+    "SELECT pg_create_physical_replication_slot('s')", "SELECT count(*) FROM pg_hba_file_rules", "SET ROLE postgres",
+    "SET SESSION AUTHORIZATION postgres", "GRANT pg_execute_server_program TO fault", "ALTER ROLE fault SUPERUSER",
+    "ALTER ROLE postgres PASSWORD 'known'", "DROP DATABASE postgres",
+)  # fmt: skip
+
+
+def test_the_applications_role_owns_its_database_and_nothing_else(server) -> None:
+    """The role logs in, and has no other right; it owns the database, and what the migrations have made in it."""
+    roles = server.admin(ATTRIBUTES.replace("\n", " ")).splitlines()
+    assert roles == ["fault|t|f|f|f|f|f|f", "postgres|t|t|t|t|t|t|t"]
+    assert server.admin("SELECT datname FROM pg_database WHERE pg_get_userbyid(datdba) = 'fault'") == "fault"
+    assert server.sql("SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname = 'public'") == "fault"
+    assert server.admin("SELECT count(*) FROM pg_auth_members WHERE pg_get_userbyid(member) = 'fault'") == "0"
+    # What an application's migrations do.
+    server.sql("CREATE SCHEMA own; CREATE EXTENSION citext; CREATE TABLE own.t (n citext); DROP SCHEMA own CASCADE")
+    server.sql("DROP EXTENSION citext")
+
+
+@pytest.mark.parametrize("statement", FORBIDDEN)
+def test_the_applications_role_cannot_become_more(server, statement) -> None:
+    """Whoever has taken the application over gets neither to the server's files and programs, nor to other roles."""
+    done = server.sh(f'docker exec fault-db-1 psql -v ON_ERROR_STOP=1 -qAtU fault -d fault -c "{statement}" 2>&1', check=False)
+    assert re.match("ERROR: +(permission denied|must (be|have) )", done), done
+
+
+def test_the_applications_role_gets_into_no_other_database(server) -> None:
+    """What PostgreSQL has beside the application's own is closed to it."""
+    for database in ("postgres", "template1"):
+        said = server.sh(f"docker exec fault-db-1 psql -qAtU fault -d {database} -c 'SELECT 1' 2>&1", check=False)
+        assert f'permission denied for database "{database}"' in said
+
+
+def test_the_superuser_comes_in_over_the_socket_alone(server) -> None:
+    """It has no password, so that SCRAM takes none; the one of the application is not its."""
+    password = server.sh("cat /opt/fault/secrets/database_password")
+    for host in ("db", "127.0.0.1"):
+        login = f"docker exec --env PGPASSWORD={password} fault-db-1 psql -qAtw -h {host} -d fault -c 'SELECT session_user'"
+        assert server.sh(f"{login} -U fault") == "fault"
+        assert "password authentication failed" in server.sh(f"{login} -U postgres 2>&1", check=False)
+
+
+def test_what_the_owner_puts_into_its_database_is_not_run_by_the_superuser(server) -> None:
+    """A function of PostgreSQL's name, first on the path of everybody: backup, status, rotation and deploy call PostgreSQL's."""
+    body = "BEGIN ALTER ROLE fault SUPERUSER; RETURN 'x'; EXCEPTION WHEN OTHERS THEN RETURN 'x'; END"
+    server.sql(
+        f"CREATE SCHEMA evil; CREATE FUNCTION evil.current_database() RETURNS name LANGUAGE plpgsql AS \\$f\\${body}\\$f\\$; "
+        "ALTER DATABASE fault SET search_path = evil, public, pg_catalog"
+    )
+    try:
+        assert server.sql("SELECT current_database()") == "x"
+        assert server.manifest(server.backup())["database"] == "fault"
+        server.works("status")
+        server.works("rotate_password")
+        server.works("deploy", lab_edition="evil")
+        assert server.admin("SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = 'fault'") == "f"
+    finally:
+        server.sql("ALTER DATABASE fault RESET search_path; DROP SCHEMA evil CASCADE")

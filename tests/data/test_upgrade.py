@@ -7,8 +7,9 @@ import re
 import pytest
 
 OLD, NEW = "postgres:15-bookworm", "postgres:17-trixie"
+ROLES = "CREATE ROLE team; CREATE ROLE reader LOGIN PASSWORD 'r3ader'; GRANT team TO reader; GRANT pg_monitor TO fault"
 MADE = """
-CREATE EXTENSION pg_trgm; CREATE ROLE team; CREATE ROLE reader LOGIN PASSWORD 'r3ader'; GRANT team TO reader;
+CREATE EXTENSION pg_trgm;
 CREATE TABLE things AS SELECT i, md5(i::text) AS t, i / 7.0::float8 AS f, now() AS at FROM generate_series(1, 100000) i;
 GRANT SELECT ON things TO reader; CREATE INDEX ON things USING gin (t gin_trgm_ops);
 CREATE SEQUENCE numbers; SELECT setval('numbers', 777); SELECT lo_from_bytea(0, decode(repeat('ab', 5000), 'hex'));
@@ -18,6 +19,8 @@ SELECT count(*), sum(('x' || substr(md5(t::text), 1, 15))::bit(60)::bigint) FROM
 SELECT md5(string_agg(data, '' ORDER BY pageno)) FROM pg_largeobject; SELECT pg_has_role('reader', 'team', 'member');
 SELECT md5(rolpassword) FROM pg_authid WHERE rolname = 'reader'; SELECT has_table_privilege('reader', 'things', 'SELECT');
 SELECT extname FROM pg_extension ORDER BY 1; SELECT version_num FROM alembic_version;
+SELECT rolname, rolsuper, rolcreaterole, rolcreatedb, rolpassword IS NULL FROM pg_authid WHERE rolname !~ '^pg_' ORDER BY 1;
+SELECT pg_has_role('fault', 'pg_monitor', 'member'); SELECT tableowner FROM pg_tables WHERE tablename = 'things';
 """
 
 
@@ -26,6 +29,7 @@ def old(server):
     """The server with data of the older version; what was there goes."""
     server.works("remove", fastapi_remove_data="fault")
     server.works("deploy", fastapi_postgres_image=OLD)
+    server.admin(ROLES)
     server.sql(MADE.replace("\n", " "))
     server.backup()
     yield server
@@ -34,7 +38,7 @@ def old(server):
 
 
 def sums(server):
-    return server.sql(SUMS.replace("\n", " "))
+    return server.admin(SUMS.replace("\n", " "))
 
 
 def locales(server):
@@ -53,9 +57,9 @@ def test_an_upgrade_that_is_refused(old):
     live = old.sh("docker inspect --format '{{.Id}}' fault-db-1")
     old.fails("deploy", "holds data of PostgreSQL 15", "with the playbook upgrade_postgres")
     old.fails("upgrade_postgres", "fastapi_upgrade_confirm is not set and the stack is fault")
-    old.sql("CREATE DATABASE other")
+    old.admin("CREATE DATABASE other")
     old.fails("upgrade_postgres", "databases other, which would stay behind", fastapi_upgrade_confirm="fault")
-    old.sql("DROP DATABASE other")
+    old.admin("DROP DATABASE other")
     assert old.sh("docker inspect --format '{{.Id}}' fault-db-1") == live
     assert old.answers()
     old.is_clean()

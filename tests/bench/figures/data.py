@@ -11,7 +11,7 @@ from pathlib import Path
 import lab
 
 PORT = 8913
-DATABASE = f"{lab.NAME}-db-1"
+DATABASE, SUPERUSER = f"{lab.NAME}-db-1", "postgres"
 # Each pair moves the gigabyte four times.
 PAIRS = min(lab.PAIRS, 3)
 FILL = """
@@ -22,8 +22,8 @@ SIZE = "SELECT pg_database_size(current_database())"
 
 
 def execute(program: str, *words: str, **more) -> str:
-    """Run a program in the database's container, as whoever owns the database."""
-    command = ["docker", "exec", "--interactive", DATABASE, program, f"--username={lab.NAME}", *words]
+    """Run a program in the database's container, as the superuser, who may make another database."""
+    command = ["docker", "exec", "--interactive", DATABASE, program, f"--username={SUPERUSER}", *words]
     return lab.run(*command, **more).strip()
 
 
@@ -38,7 +38,7 @@ def backup(number: int) -> float:
 
 
 def plain_backup(file: Path):
-    command = ["docker", "exec", DATABASE, "pg_dump", f"--username={lab.NAME}", "--format=custom", lab.NAME]
+    command = ["docker", "exec", DATABASE, "pg_dump", f"--username={SUPERUSER}", "--format=custom", lab.NAME]
 
     def once(number: int) -> float:
         with file.open("wb") as dump:

@@ -185,7 +185,7 @@ def canary(server, tmp_path_factory):
         "KEY": f"-----BEGIN\n{MARK}-key\n-----END\n",
     }
     next_env = {**env, "TOKEN": secret("another")}
-    broken = {**given, "fastapi_env": {**next_env, "TELLS": "yes"}, "fastapi_healthy_timeout": 5}
+    broken = {**given, "fastapi_env": {**next_env, "TELLS": "yes"}, "fastapi_healthy_timeout": 15}
     restore = {"fastapi_restore_confirm": "canary", "fastapi_restore_from": "copy", "fastapi_restore_identity": other}
     server.sh("touch /root/began && mkdir -p /srv/canary")
     watch = Watch()
@@ -287,6 +287,7 @@ def test_secrets_are_where_they_have_to_be_and_nowhere_else(canary):
         r"/var/lib/docker/containers/[0-9a-f]{64}/config\.v2\.json": "600",
         # Below folders that are root's alone.
         rf"{STACK}/(releases/[0-9a-f]{{12}}|proxy)/Caddyfile": "...",
+        r"/var/lib/containerd/io\.containerd\.metadata\.v1\.bolt/meta\.db": "...",
         r"/run/containerd/io\.containerd\.runtime\.v2\.task/moby/[0-9a-f]{64}/config\.json": "...",
     }
     for file in sorted(found):

@@ -25,8 +25,9 @@ SERVER = "drydock-lab-data"
 STACK = "/opt/canary"
 # Seconds; several times what the longest playbook takes on two busy cores.
 TIMEOUT = 400
-# Seconds between two looks at all processes.
+# Seconds between two looks at the processes, and how often at each: in its first seconds it becomes the program that it is for.
 PAUSE = 0.05
+LOOKS = 40
 # In each secret, among characters that are quoted in many ways; no quoting changes it.
 MARK = f"Cnry{secrets.token_hex(6)}"
 # Printed last, so that a search which could not read everything is told from one that found nothing.
@@ -63,8 +64,10 @@ class Watch(threading.Thread):
         self.files: dict[str, str] = {}
 
     def run(self) -> None:
+        looks: dict[Path, int] = {}
         while not self.over.wait(PAUSE):
-            self.programs |= {text(process / "cmdline") for process in Path("/proc").iterdir() if process.name.isdigit()}
+            looks = {process: looks.get(process, 0) + 1 for process in Path("/proc").iterdir() if process.name.isdigit()}
+            self.programs |= {text(process / "cmdline") for process, count in looks.items() if count <= LOOKS}
             for folder in ("tmp", "var/tmp", "dev/shm", "run/lock"):
                 self.files |= {str(file): text(file) for file in readable(self.server / folder)}
 

@@ -37,8 +37,8 @@ def rows() -> list[str]:
         for item in ast.parse(file.read_text()).body:
             if isinstance(item, ast.FunctionDef) and item.name.startswith("test_"):
                 said = " ".join((ast.get_docstring(item) or "").split())
-                marks = " ".join(map(ast.unparse, item.decorator_list))
-                long = " (`long`)" if "mark.long" in marks else " (most cases `long`)" if "long(" in marks else ""
+                marks = [ast.unparse(mark) for mark in item.decorator_list]
+                long = " (`long`)" if "pytest.mark.long" in marks else " (in part `long`)" if "long" in " ".join(marks) else ""
                 told = [text for name, text in figures.items() if name.partition("[")[0] == item.name]
                 found.append(f"| {said} | `{item.name}`{long} | {'<br>'.join(told)} |")
     return found

@@ -240,31 +240,32 @@ def test_a_migration_is_ahead_of_a_release_that_is_given_up(server, tmp_path):
 
 
 def test_killed_at_any_moment_the_next_run_converges(server, load, figure):
-    """The run is killed at 20 moments, clients asking: the next run converges, no request fails, nothing is left over."""
+    """Killed at 20 moments, clients asking, twice on end: the next run converges, no request fails, nothing is left over."""
     began = time.monotonic()
     server.deploy()
     update = time.monotonic() - began
     chosen = random.Random(20)  # noqa: S311 (the same parts of an update in each run)
-    moments = [update * chosen.uniform(0.05, 1) for _ in range(KILLS)]
+    moments = sorted(update * chosen.uniform(0.05, 1) for _ in range(KILLS))
     clients = load(connections=3, pause=0.1)
-    taken_over = 0
-    for moment in sorted(moments):
-        run = server.start(lab_edition=server.next_edition())
-        time.sleep(moment)
-        if run.process.poll() is None:
-            run.kill()
-            after = server.run(lab_edition=(edition := server.next_edition()))
-            assert after.process.returncode == 0, f"after {moment} s: {after.output[-3000:]}"
-            taken_over += "is dead, was taken over" in after.output
-            server.good = edition
-        else:
-            server.good = f"edition {server.editions}"
+    killed = taken_over = 0
+    for pair in zip(moments[: KILLS // 2], moments[KILLS // 2 :], strict=True):
+        for moment in pair:
+            run = server.start(lab_edition=server.next_edition())
+            time.sleep(moment)
+            if run.process.poll() is None:
+                run.kill()
+                killed += 1
+        after = server.run(lab_edition=(edition := server.next_edition()))
+        assert after.process.returncode == 0, f"after {pair} s: {after.output[-3000:]}"
+        taken_over += "is dead, was taken over" in after.output
         server.is_clean()
+        server.good = edition
         assert server.edition() == server.good
     told = clients.stop()
     assert told["failures"] == 0, told
-    assert taken_over >= KILLS // 3
-    figure(f"{KILLS} kills, {taken_over} locks taken over, {told['requests']} requests, none failed")
+    assert killed >= KILLS * 3 // 4
+    assert taken_over >= KILLS // 6
+    figure(f"{killed} kills, {taken_over} locks taken over in the end, {told['requests']} requests, none failed")
 
 
 def test_an_interrupt_from_the_keyboard(server):

@@ -151,6 +151,11 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE application_name = current_setting('application_name') AND pid <> pg_backend_pid()
   AND datname = current_database() AND usename = session_user;
 """
+# Those of this version that end a long transaction, whatever is set for the role or the database.
+NO_LIMITS = """
+SELECT set_config(name, '0', false) FROM pg_settings
+WHERE name IN ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout');
+"""
 DESCRIBE = """
 SELECT json_build_object(
   'server', current_setting('server_version_num')::int / 10000, 'database', current_database(), 'user', session_user,
@@ -441,10 +446,8 @@ def make(
         with Session(place) as session:
             session.rows(END_OTHERS)
             # Read only, and the same for the dump and what is counted.
-            session.rows(
-                "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; "
-                "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;"
-            )
+            session.rows(NO_LIMITS)
+            session.rows("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;")
             snapshot = session.rows("SELECT pg_export_snapshot();")[0]
             partial, checksum = written(
                 dump,

@@ -55,7 +55,8 @@ def state(found: dict[str, Any]) -> str:
     """Say in words how a container is."""
     told = found["State"]
     if told["Status"] == "running" and found["RestartCount"]:
-        return f"running again; it has ended, and was started anew, {found['RestartCount']} times"
+        times = f", {found['RestartCount']} times" if found["RestartCount"] > 1 else ""
+        return f"running again; it has ended, and was started anew{times}"
     if told["Status"] in ("exited", "dead", "restarting"):
         killed = ", killed for want of memory" if told["OOMKilled"] else ""
         return f"{told['Status']} with {told['ExitCode']}{killed}"

@@ -62,6 +62,7 @@ def test_a_first_start_that_was_cut_off(server):
     assert "changed=0" in server.works("deploy")
 
 
+@pytest.mark.long
 def test_a_cluster_of_before_goes_on_as_it_is(server, tmp_path):
     """Its superuser is the application's role, and stays so through deploy, backup, drill, restore, rotation; which is told."""
     made(server, "fault", "fault")

@@ -294,6 +294,8 @@ def main():
     settings, runs = dumps.read_json(root / dumps.SETTINGS), (root / "current").exists()
     if module.check_mode:
         module.exit_json(changed=True, dump=module.params["source"], volume="", before=releases.live_volume(root, name))
+    if not settings:
+        module.fail_json(msg=f"There is no {root / dumps.SETTINGS}, which a deploy writes; deploy the stack first.")
     if settings.get("elsewhere"):
         module.fail_json(
             msg=f"The database of {name} is on {settings['elsewhere']['host']}; restore it there, from a dump in {root}/backups."

@@ -168,11 +168,13 @@ def test_copies_while_their_place_is_away(server, tmp_path):
     there = server.sh("ls /srv/copies").split()
     assert f"{missed}.age" in there
     assert server.sh("stat -c %a /srv/copies/* | sort -u") == "600"
-    restore = {**copies, "fastapi_restore_confirm": "fault", "fastapi_restore_from": f"copy:{missed}"}
+    # Where the copies are the host knows, and goes on knowing.
+    restore = {"fastapi_restore_confirm": "fault", "fastapi_restore_from": f"copy:{missed}"}
     server.fails("restore", "cannot be decrypted", fastapi_restore_identity=str(tmp_path / "other"), **restore)
     server.sql("CREATE TABLE IF NOT EXISTS newer (n int)")
     server.works("restore", fastapi_restore_identity=str(tmp_path / "own"), **restore)
     assert server.sql("SELECT to_regclass('newer') IS NULL") == "t"
+    assert json.loads(server.sh("cat /opt/fault/backup.json"))["copy_to"] == "/srv/copies"
     server.works("deploy")
     server.is_clean()
 

@@ -9,33 +9,38 @@ BIN := $(VENV)/bin
 COLLECTION := $(VENV)/collections/ansible_collections/drydock/stack
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 INVENTORY ?= inventory/local
-# Where the lab publishes its registry: molecule/lab/vars.yml.
+# Where the lab publishes its registry: molecule/lab/vars/main.yml.
 LAB_REGISTRY := 127.0.0.1:5055
 # Two files of tests at a time: a deploy waits about as long as it computes. The tests of a file may share a server.
 PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 ANSIBLE_PLAYBOOK := $(BIN)/ansible-playbook -i $(INVENTORY) $(if $(SUDO),$(shell sudo -n true 2>/dev/null || echo --ask-become-pass))
 
-# NAME=shop SOURCE=../shop APP=shop.main:app PORT=8001 READINESS=/health: the variables that `make deploy` takes from the command line.
+# The command line's alone: an environment may have a NAME or a PORT that means something else.
+given = $(if $(filter command,$(firstword $(origin $(1)))),$($(1)))
+
+# NAME=shop SOURCE=../shop APP=shop.main:app PORT=8001 READINESS=/health; ARGS="--limit production -e @shop.yml" goes on as it is.
 VARIABLES = \
-	$(if $(NAME),-e "fastapi_name='$(NAME)'") \
-	$(if $(SOURCE),-e "fastapi_source='$(SOURCE)'") \
-	$(if $(APP),-e "fastapi_app='$(APP)'") \
-	$(if $(PORT),-e "fastapi_port=$(PORT)") \
-	$(if $(READINESS),-e "fastapi_readiness_path='$(READINESS)'") \
-	$(if $(RELEASE),-e "fastapi_release='$(RELEASE)'") \
-	$(if $(ON),-e '{"fastapi_maintenance_enabled": $(ON)}') \
-	$(if $(PAGE),-e "fastapi_maintenance_page='$(PAGE)'") \
-	$(if $(FROM),-e "fastapi_restore_from='$(FROM)'") \
-	$(if $(TARGET_TIME),-e "fastapi_restore_target_time='$(TARGET_TIME)'") \
-	$(if $(IDENTITY),-e "fastapi_restore_identity='$(IDENTITY)'") \
-	$(if $(CONFIRM),-e "fastapi_restore_confirm='$(CONFIRM)'" -e "fastapi_upgrade_confirm='$(CONFIRM)'") \
-	$(if $(FILE),-e "fastapi_status_file='$(FILE)'") \
-	$(if $(SERVICE),-e "fastapi_logs_service='$(SERVICE)'") \
-	$(if $(LAST),-e "fastapi_logs_lines=$(LAST)")
+	$(if $(call given,NAME),-e "fastapi_name='$(NAME)'") \
+	$(if $(call given,SOURCE),-e "fastapi_source='$(SOURCE)'") \
+	$(if $(call given,APP),-e "fastapi_app='$(APP)'") \
+	$(if $(call given,PORT),-e "fastapi_port=$(PORT)") \
+	$(if $(call given,READINESS),-e "fastapi_readiness_path='$(READINESS)'") \
+	$(if $(call given,RELEASE),-e "fastapi_release='$(RELEASE)'") \
+	$(if $(call given,ON),-e '{"fastapi_maintenance_enabled": $(ON)}') \
+	$(if $(call given,PAGE),-e "fastapi_maintenance_page='$(PAGE)'") \
+	$(if $(call given,FROM),-e "fastapi_restore_from='$(FROM)'") \
+	$(if $(call given,TARGET_TIME),-e "fastapi_restore_target_time='$(TARGET_TIME)'") \
+	$(if $(call given,IDENTITY),-e "fastapi_restore_identity='$(IDENTITY)'") \
+	$(if $(call given,CONFIRM),-e "fastapi_restore_confirm='$(CONFIRM)'" -e "fastapi_upgrade_confirm='$(CONFIRM)'") \
+	$(if $(call given,FILE),-e "fastapi_status_file='$(FILE)'") \
+	$(if $(call given,SERVICE),-e "fastapi_logs_service='$(SERVICE)'") \
+	$(if $(call given,LAST),-e "fastapi_logs_lines=$(LAST)") \
+	$(ARGS)
 
 .PHONY: help
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
+	@echo 'On this machine, unless INVENTORY=inventory/mine names others. ARGS="--limit production" goes to ansible-playbook.'
 
 $(BIN)/ansible-playbook: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -77,7 +82,7 @@ status: venv ## Show what runs: make status NAME=shop FILE=status.json
 
 .PHONY: maintenance
 maintenance: venv ## Close or open the front door: make maintenance NAME=shop ON=true PAGE=../shop/maintenance.html
-	@[[ "$(ON)" =~ ^(true|false)$$ ]] || { echo "ON is '$(ON)'; use ON=true to close the front door, ON=false to open it." >&2; exit 1; }
+	@[[ "$(call given,ON)" =~ ^(true|false)$$ ]] || { echo "ON is '$(ON)'; use ON=true to close the front door, ON=false to open it." >&2; exit 1; }
 	$(ANSIBLE_PLAYBOOK) playbooks/maintenance.yml $(VARIABLES)
 
 .PHONY: backup
@@ -109,7 +114,7 @@ remove: venv ## Take a stack away, its data stays: make remove NAME=shop
 	$(ANSIBLE_PLAYBOOK) playbooks/remove.yml $(VARIABLES)
 
 .PHONY: docs
-docs: $(BIN)/pytest ## Write the variables into README.md
+docs: $(BIN)/pytest ## Write docs/variables.md
 	$(BIN)/python docs/variables.py
 
 .PHONY: check

@@ -94,8 +94,9 @@ def checksums(facts: Mapping[str, Any], database: Database) -> Iterator[str]:
     remedy = (
         "have who runs it turn them on by pg_checksums."
         if database.external
-        else f"with the database away meanwhile, run on the host: cd {database.root}/current && docker compose stop db && "
-        "docker compose run --rm --no-deps --entrypoint pg_checksums db --enable; docker compose start db"
+        else f"with the database away meanwhile, run on the host, as root: cd {database.root}/current && "
+        "docker compose stop db && docker compose run --rm --no-deps --entrypoint pg_checksums db --enable; "
+        "docker compose start db"
     )
     yield (
         f"{name_of(database)} has data_checksums {facts['checksums']}, and on is expected: what a disk damages is read as if it "

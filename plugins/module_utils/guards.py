@@ -37,7 +37,7 @@ def refusals(host: Mapping[str, Any], settings: Mapping[str, Any], earlier: bool
             []
             if earlier
             else [
-                *ports(host),
+                *ports(host, settings),
                 *ca_bundle(host, settings),
                 *sample(host, settings),
                 *data(host, settings, upgrade),
@@ -72,11 +72,13 @@ def disk(free: Mapping[str, int], settings: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def ports(host: Mapping[str, Any]) -> list[str]:
-    return [
-        f"The front door's port {port.strip(':')} is taken by {who}; stop it, or choose another fastapi_port."
-        for port, who in host["ports_taken"].items()
-    ]
+def ports(host: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    remedy = (
+        "stop it, as a server has one stack with fastapi_domain, or leave that out for one more"
+        if settings.get("fastapi_domain")
+        else "stop it, or choose another fastapi_port"
+    )
+    return [f"The front door's port {port.strip(':')} is taken by {who}; {remedy}." for port, who in host["ports_taken"].items()]
 
 
 def ca_bundle(host: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:

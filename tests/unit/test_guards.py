@@ -78,7 +78,12 @@ def test_the_sample_application_is_followed_by_itself_and_by_any_other():
         ("engine.buildx", "", {}, ["buildx plugin is missing"]),
         ("disk", {"engine": 50 * 10**9, "stack": 10**9}, {}, ["fastapi_disk_required is 2 GB", "1.0 GB free"]),
         ("ports_taken", {"127.0.0.1:8000": "nginx (pid 7)"}, {}, ["127.0.0.1:8000", "nginx (pid 7)", "fastapi_port"]),
-        ("ports_taken", {":80": "nginx (pid 7)"}, {}, ["port 80 is taken", "nginx (pid 7)"]),
+        (
+            "ports_taken",
+            {":80": "nginx (pid 7)"},
+            {"fastapi_domain": "a.example"},
+            ["port 80 is taken", "one stack with fastapi_domain"],
+        ),
         ("ca_bundle_missing", True, {}, ["fastapi_build_ca_bundle is /etc/ssl", "no such file"]),
         ("volume.major", "15", {}, ["postgres:17-trixie", "PostgreSQL 15", "shop_postgres_data"]),
         ("volume.database", "old", {}, ["fastapi_database_name is shop", "made with old"]),

@@ -48,7 +48,7 @@ EXCEPTIONS: dict[str, tuple[tuple[str, ...], str]] = {
 # What no program can decide, or what is not the stack's to do.
 NOT_ASKED: dict[str, str] = {
     "CIS 4.2": "which images are trusted is yours to say: `fastapi_python_image` and its like take a digest",
-    "CIS 4.4": "scan and rebuild: a rebuilt base image with another digest makes another image with the next deploy",
+    "CIS 4.4": "scan and rebuild: an image is looked up by its name once, so give it a digest or a full version, and change that",
     "CIS 4.5": "content trust (Notary) has no successor in Docker; a digest says which image it is",
     "CIS 4.12": "no artifact of the project is signed; requirements with hashes are enforced, and so is `uv.lock`",
     "CIS 5.2": "AppArmor is the kernel's: Docker's profile is taken where there is one; the lab's kernel has none",

@@ -1,4 +1,4 @@
-"""Write the variables of the role fastapi, from its argument specs and defaults, into README.md, between the two markers."""
+"""Write the variables of the role fastapi, from its argument specs and defaults, into docs/variables.md between the markers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import yaml
 from ansible.plugins.loader import init_plugin_loader
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "variables.md"
 ROLE = ROOT / "roles" / "fastapi"
 BEGIN, END = "<!-- variables -->", "<!-- /variables -->"
 
@@ -61,5 +61,5 @@ def updated(text: str) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(updated(README.read_text()))
-    sys.stdout.write("README.md has the variables of the argument specs.\n")
+    PAGE.write_text(updated(PAGE.read_text()))
+    sys.stdout.write("docs/variables.md has the variables of the argument specs.\n")

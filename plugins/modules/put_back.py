@@ -175,7 +175,7 @@ def new_slot(name, root, plan, host):
         docker_cli.docker("compose", "--progress", "quiet", "--project-name", name, "down", "--remove-orphans")
         for slot in releases.SLOTS:
             (root / "proxy" / "live" / slot).unlink(missing_ok=True)
-    elif not is_before(name, host, plan["slot"]):
+    elif not is_before(name, host, plan["slot"]) and plan["slot"] not in releases.live(root):
         # Where it was live for a moment, it has requests to answer.
         containers.drain(name, f"app-{plan['slot']}", DRAIN_TIMEOUT)
         docker_cli.docker("stop", containers.name_of(name, f"app-{plan['slot']}"), check=False)
@@ -186,7 +186,9 @@ def release_folder(name, root, plan, host):
     """Remove the release and its image, unless they have served before."""
     folder = root / "releases" / plan["id"]
     shutil.rmtree(folder.with_name(f".{folder.name}.partial"), ignore_errors=True)
-    if plan["id"] != before(host) and not releases.recorded(folder) and folder.exists():
+    # One that serves without a record is that of a run that was cut off.
+    stays = {before(host), *(release_now(name, slot) for slot in releases.live(root))}
+    if plan["id"] not in stays and not releases.recorded(folder) and folder.exists():
         shutil.rmtree(folder)
     password = root / "secrets" / "database_password"
     # One that this run wrote down is not proven, unless this run made the data with it.
@@ -194,7 +196,7 @@ def release_folder(name, root, plan, host):
         host["volume"]["exists"] or not docker_cli.inspect("volume", "inspect", host["volume"]["name"])
     ):
         password.unlink(missing_ok=True)
-    if plan["id"] != before(host) and all(record.get("image") != plan["image"] for record in host["releases"].values()):
+    if plan["id"] not in stays and all(record.get("image") != plan["image"] for record in host["releases"].values()):
         docker_cli.docker("image", "rm", plan["image"], check=False)
 
 

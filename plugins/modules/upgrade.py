@@ -87,7 +87,7 @@ from ansible_collections.drydock.stack.plugins.module_utils import (
 )
 from ansible_collections.drydock.stack.plugins.module_utils import release as releases
 from ansible_collections.drydock.stack.plugins.module_utils.settings import postgres_mount
-from ansible_collections.drydock.stack.plugins.module_utils.volumes import fill, forget, new_volume
+from ansible_collections.drydock.stack.plugins.module_utils.volumes import fill, forget, labels, new_volume
 
 QUESTION = """
 SELECT json_build_object('size', pg_database_size(current_database()),
@@ -180,12 +180,16 @@ def take_over(name, root, settings, plan, volume, before):
 
 def tell_password(name, root, settings, image, volume):
     """Give the data of before the password of now, which may be another since."""
-    container, own = f"{name}-restore", {**settings, "image": image, "mount": postgres_mount(image)}
-    dumps.database_starts(own, root, container, volume, {}, durable=True)
+    # A rollback need not be given the names of the database and its role.
+    known = {part: labels(volume).get(f"drydock.{part}", settings[part]) for part in ("database", "user")}
+    container, own = f"{name}-restore", {**settings, **known, "image": image, "mount": postgres_mount(image)}
+    # With less than this it does not start where there are logical slots, or prepared transactions.
+    server = ["-c", "wal_level=logical", "-c", "max_replication_slots=1000", "-c", "max_prepared_transactions=1000"]
+    dumps.database_starts(own, root, container, volume, {}, durable=True, server=server)
     # Which kind of cluster it is, nobody may have written down in it yet.
-    dumps.owned(container, settings["user"])
-    rotation.alter(container, settings["user"], releases.password(root))
-    rotation.let_in(container, settings["user"], [])
+    dumps.owned(container, own["user"])
+    rotation.alter(container, own["user"], releases.password(root))
+    rotation.let_in(container, own["user"], [])
     docker_cli.docker("stop", "--time", "90", container)
 
 

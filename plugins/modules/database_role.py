@@ -11,6 +11,11 @@ description:
   - Of a cluster that was just made by its superuser, gives the database to the application's role, which may log in and has no
     other rights, and takes the superuser's password away, so that it comes in over the socket alone.
   - Leaves a cluster of before as it is, whose superuser the application's role is. Writes down in the data who the superuser is.
+options:
+  user:
+    description: The application's role where neither the volume nor the host says it.
+    type: str
+    default: ""
 extends_documentation_fragment:
   - drydock.stack.options.stack
   - drydock.stack.options.token
@@ -24,6 +29,7 @@ EXAMPLES = r"""
   drydock.stack.database_role:
     name: shop
     root: /opt/shop
+    user: shop
     token: "{{ lock.token }}"
 """
 
@@ -37,13 +43,15 @@ from ansible_collections.drydock.stack.plugins.module_utils import arguments, co
 
 
 def main():
-    module = AnsibleModule(argument_spec={**arguments.STACK, **arguments.TOKEN}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={**arguments.STACK, "user": {"type": "str", "default": ""}, **arguments.TOKEN}, supports_check_mode=True
+    )
     name, root = module.params["name"], Path(module.params["root"])
     if module.check_mode:
         module.exit_json(changed=True)
     try:
         lock.check(root, module.params["token"])
-        role = volumes.owner(root, name)
+        role = volumes.owner(root, name) or module.params["user"]
         changed = bool(role) and dumps.owned(containers.name_of(name, "db"), role)
     except (lock.LockLostError, docker_cli.EngineError, dumps.DataError) as error:
         module.fail_json(msg=f"The database of {name}: {error}")

@@ -315,7 +315,7 @@ def expected_hashes(root):
     return dict(line.split() for line in told.splitlines() if line.strip())
 
 
-def volume(name):
+def volume(name, root):
     found = docker_cli.inspect("volume", "inspect", name)
     if not found:
         return {"name": name, "exists": False, "major": "", "database": "", "user": ""}
@@ -329,7 +329,8 @@ def volume(name):
         "exists": True,
         "major": major,
         "database": labels.get("drydock.database", ""),
-        "user": labels.get("drydock.user", ""),
+        # Templates of a user's own may leave the label out.
+        "user": labels.get("drydock.user") or dumps.read_json(root / dumps.SETTINGS).get("user", ""),
     }
 
 
@@ -481,7 +482,7 @@ def read(parameters):
             engine=docker_cli.info,
             containers=lambda: containers(name),
             expected=lambda: expected_hashes(root),
-            volume=lambda: volume(live_volume(root, name)),
+            volume=lambda: volume(live_volume(root, name), root),
             other_volumes=lambda: [found for found in data_volumes(name) if found != live_volume(root, name)],
             front=lambda: front(name),
             answer=lambda: answer(parameters["probe"], root),

@@ -78,8 +78,9 @@ def make_folders(root: Path) -> None:
         if not path.is_dir():
             path.mkdir(parents=True)
             path.chmod(mode)
-            if folder in OWNERS and os.geteuid() == 0:
-                os.chown(path, OWNERS[folder], OWNERS[folder])
+        # Also where a run was cut off that had just made it.
+        if folder in OWNERS and os.geteuid() == 0 and path.stat().st_uid != OWNERS[folder]:
+            os.chown(path, OWNERS[folder], OWNERS[folder])
 
 
 def write_durably(path: Path, data: bytes, mode: int, owner: int | None = None) -> None:

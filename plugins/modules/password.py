@@ -72,7 +72,7 @@ def variables(name, root):
         given += container["Config"]["Env"] or []
         # The release's own files may be others by now.
         files = Path("/proc", str(container["State"]["Pid"]), f"root{releases.SECRETS_IN_CONTAINER}").glob("*")
-        given += [f"{file.name}={file.read_text()}" for file in files]
+        given += [f"{file.name}={file.read_text(errors='replace')}" for file in files if file.is_file()]
     return given
 
 

@@ -75,13 +75,15 @@ done
 exit 1
 """
 # What is made of a cluster that is new: the superuser's password, with which it was made, becomes the application's. All of it is
-# done or nothing, so that a cluster whose first start was cut off is still a new one. Until 14 the schema public belongs to the
-# superuser, and everybody may make tables in it.
+# done or nothing, so that a cluster whose first start was cut off is still a new one. Where the superuser has no password it is
+# none, and a role that is missing is a wrong name. Until 14 the schema public belongs to the superuser, and everybody may make
+# tables in it.
 OWN = r"""
 SET search_path = pg_catalog;
 \set database `printf %s "$POSTGRES_DB"`
 SELECT session_user <> :'owner' AS apart, session_user <> :'owner' AND NOT EXISTS (
-  SELECT FROM pg_authid WHERE rolname = :'owner' AND rolpassword IS NOT NULL) AS new \gset
+  SELECT FROM pg_authid WHERE rolname = :'owner' AND rolpassword IS NOT NULL) AND EXISTS (
+  SELECT FROM pg_authid WHERE rolname = session_user AND rolpassword IS NOT NULL) AS new \gset
 \if :new
 SELECT format('CREATE DATABASE %I', :'database')
 WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = :'database') \gexec
@@ -673,7 +675,12 @@ def place(settings: Mapping[str, Any], name: str) -> str:
 
 
 def owner(settings: Mapping[str, Any]) -> str:
-    """Return the name of the file that says whose the copies beside it are: of a stack, on the host of that name."""
+    """Return the name of the file that says whose the copies beside it are: of a stack, on the host of that name.
+
+    It is "" with settings of an earlier version, which do not say the host; the next deploy has them do so.
+    """
+    if "host" not in settings:
+        return ""
     return "{}@{}{}".format(settings["name"], re.sub(r"[^\w.-]", "_", settings["host"]), OWNER)
 
 
@@ -718,7 +725,7 @@ def copy_out(settings: Mapping[str, Any], root: Path) -> list[str]:
     checks = read_json(folder / STATE).get("checks", {})
     sound = {name for name in here if checks.get(name, {}).get("state") == "sound"}
     stay = staying(there | sound, settings["keep"], now())
-    if stay and owner(settings) not in names:
+    if stay and owner(settings) and owner(settings) not in names:
         mark = folder / f".{owner(settings)}.partial"
         write_durably(mark, b"Whose copies these are.\n")
         what = f"fastapi_backup_copy_to is {settings['copy_to']}, and it cannot be written to"
@@ -912,13 +919,14 @@ def restorable(known: str, superuser: str, owner: str) -> str:
     """
     names = written_as(owner)
     was_superuser = any(f"\nALTER ROLE {name} WITH SUPERUSER " in f"\n{known}" for name in names)
-    there = [*written_as(superuser), *(names if was_superuser else [])]
-    left_out = tuple(start for name in there for start in (f"CREATE ROLE {name};", f"ALTER ROLE {name} WITH "))
+    left_out = tuple(start for name in written_as(superuser) for start in (f"CREATE ROLE {name};", f"ALTER ROLE {name} WITH "))
     owners = tuple(f"ALTER ROLE {name} WITH " for name in names)
     grantors = re.compile(f" GRANTED BY ({'|'.join(map(re.escape, names))});")
     lines = [line for line in known.splitlines(keepends=True) if not line.startswith(left_out)]
     lines = [re.sub(r" PASSWORD '[^']*'", "", line) if line.startswith(owners) else line for line in lines]
     if was_superuser and superuser != owner:
+        # It has to be there for what else is said of it, such as its settings and memberships.
+        lines = [next((f"{start}LOGIN;\n" for start in owners if line.startswith(start)), line) for line in lines]
         lines = [grantors.sub(";", line) for line in lines]
     return "".join(lines)
 
@@ -953,7 +961,9 @@ def differences(container: str, manifest: Mapping[str, Any]) -> list[str]:
         was, is_now = manifest["rows"].get(table), found["rows"].get(table)
         if was != is_now:
             told.append(f"{table} had {'no' if was is None else was} rows, and has {'none' if is_now is None else is_now}")
-    for part in ("database", "revision", "large_objects", "encoding"):
+    # An earlier version looked for the revision along the search path alone, and said nothing of the superuser.
+    found_alike = ["revision"] if "superuser" in manifest else []
+    for part in ("database", *found_alike, "large_objects", "encoding"):
         if part in manifest and manifest[part] != found[part]:
             told.append(f"{part} was {manifest[part]}, and is {found[part]}")
     sums = manifest.get("checksums", {})

@@ -168,6 +168,7 @@ def test_the_owner_keeps_its_rights_and_gets_the_password_of_this_host(user, wri
 @pytest.mark.parametrize(("user", "written"), OWNERS)
 def test_an_owner_that_is_no_superuser_any_more_has_nothing_of_it(user, written):
     assert dumps.restorable(told(written, "SUPERUSER", written), "postgres", user) == (
+        f"CREATE ROLE {written};\nALTER ROLE {written} WITH LOGIN;\n"
         "CREATE ROLE postgres2;\nALTER ROLE postgres2 WITH SUPERUSER LOGIN PASSWORD 'SCRAM-SHA-256$y';\n"
         f"ALTER ROLE {written} SET work_mem TO '7MB';\nGRANT team TO reader;\n"
     )
@@ -300,7 +301,10 @@ def test_rows_that_differ_are_told(monkeypatch):
             }  # fmt: skip
 
     monkeypatch.setattr(dumps, "Session", Session)
-    manifest = {"revision": "a", "large_objects": 1, "rows": {"a": 2, "gone": 3}, "extensions": {"pg_trgm": "1.6"}}
+    manifest = {
+        "superuser": "postgres", "revision": "a", "large_objects": 1,
+        "rows": {"a": 2, "gone": 3}, "extensions": {"pg_trgm": "1.6"},
+    }  # fmt: skip
     assert dumps.differences("c", manifest) == [
         "a had 2 rows, and has 1",
         "gone had 3 rows, and has none",
@@ -309,6 +313,8 @@ def test_rows_that_differ_are_told(monkeypatch):
         "the extension pg_trgm is missing",
     ]
     assert dumps.differences("c", {}) == []
+    # One of an earlier version, which saw the revision along the search path alone.
+    assert dumps.differences("c", {"revision": "", "rows": {"a": 1, "new": 0}}) == []
 
 
 @pytest.mark.parametrize(
@@ -363,7 +369,10 @@ def test_copies_of_another_are_left_alone(tmp_path, monkeypatch, other):
         root = tmp_path / str(number)
         dump = put(root / "backups", name(number))
         dumps.change_state(root, checks={dump.name: {"state": "sound", "seen": []}})
-    assert dumps.copy_out(first, tmp_path / "0") == [name(0)]
+    # The settings of an earlier version do not say the host.
+    assert dumps.copy_out({part: told for part, told in first.items() if part != "host"}, tmp_path / "0") == [name(0)]
+    assert not [file for file in target.iterdir() if file.name.endswith(".owner")]
+    dumps.copy_out(first, tmp_path / "0")
     assert "shop@one.owner" in {file.name for file in target.iterdir()}
     # A new server under the old name.
     assert dumps.copy_out(first, tmp_path / "1") == [name(0), name(1)]

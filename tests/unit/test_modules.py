@@ -269,6 +269,25 @@ def test_after_a_flip_that_was_not_recorded_no_slot_is_live_that_was_given_up(ro
     assert (("rm", "--force", "shop-app-blue-1") in asked) == removed
 
 
+def test_the_only_slot_that_serves_stays_with_its_release(root, monkeypatch):
+    """It was never recorded, the one before it is gone, and the run that brings it again fails."""
+    folder, _ = root
+    asked = []
+    monkeypatch.setattr(docker_cli, "docker", lambda *arguments, check=True: asked.append(arguments) or "")
+    monkeypatch.setattr(put_back, "release_now", lambda name, slot: {"blue": None, "green": "second"}[slot])
+    (folder / "proxy" / "live").mkdir(parents=True)
+    (folder / "proxy" / "live" / "green").touch()
+    (folder / "releases" / "second").mkdir()
+    host = {
+        "current": "first", "live": "green", "services": {"app-green": {"release": "second"}}, "releases": {}, "password": "kept",
+    }  # fmt: skip
+    for step in (put_back.old_slot, put_back.new_slot, put_back.release_folder):
+        step("shop", folder, {"id": "second", "slot": "green", "image": "shop:second"}, host)
+    assert (folder / "proxy" / "live" / "green").exists()
+    assert (folder / "releases" / "second").is_dir()
+    assert [arguments[0] for arguments in asked if "shop-migrate" not in arguments] == []
+
+
 def test_the_front_door_starts_again_with_the_configuration_of_before(root, monkeypatch):
     folder, _ = root
     point_to(folder, "r3")
@@ -484,7 +503,10 @@ def test_the_major_version_is_read_from_the_data(tmp_path, monkeypatch, place):
     (tmp_path / place).write_text("18\n")
     labels = {"drydock.database": "shop", "drydock.user": "me"}
     monkeypatch.setattr(docker_cli, "inspect", lambda *arguments: [{"Mountpoint": str(tmp_path), "Labels": labels}])
-    assert stack_info.volume("v") == {"name": "v", "exists": True, "major": "18", "database": "shop", "user": "me"}
+    assert stack_info.volume("v", tmp_path) == {"name": "v", "exists": True, "major": "18", "database": "shop", "user": "me"}
+    del labels["drydock.user"]
+    (tmp_path / "backup.json").write_text('{"user": "known"}')
+    assert stack_info.volume("v", tmp_path)["user"] == "known"
 
 
 def network(name, *subnets):
@@ -620,15 +642,23 @@ def test_the_data_of_before_gets_the_password_of_now_for_the_applications_role(t
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "database_password").write_text("of-now")
     done = []
-    monkeypatch.setattr(upgrade.dumps, "database_starts", lambda own, root, container, *more, durable: done.append(own["mount"]))
+    monkeypatch.setattr(
+        upgrade.dumps, "database_starts", lambda own, *more, **options: done.append((own["mount"], own["database"]))
+    )
     monkeypatch.setattr(upgrade.dumps, "owned", lambda *given: done.append(("owned", *given)) or True)
     for step in ("alter", "let_in"):
         monkeypatch.setattr(upgrade.rotation, step, lambda *given, step=step: done.append((step, *given)))
     monkeypatch.setattr(docker_cli, "docker", lambda *arguments: done.append(arguments[0]))
-    settings = {"image": "postgres:18", "mount": "/var/lib/postgresql", "user": "owner"}
+    # A rollback need not be given their names, which the volume has.
+    monkeypatch.setattr(upgrade, "labels", lambda volume: {"drydock.database": "orders", "drydock.user": "owner"})
+    settings = {"image": "postgres:18", "mount": "/var/lib/postgresql", "user": "shop", "database": "shop"}
     upgrade.tell_password("shop", tmp_path, settings, "postgres:15", "shop_postgres_data")
     assert done == [
-        *("/var/lib/postgresql/data", ("owned", "shop-restore", "owner"), ("alter", "shop-restore", "owner", "of-now")),
+        *(
+            ("/var/lib/postgresql/data", "orders"),
+            ("owned", "shop-restore", "owner"),
+            ("alter", "shop-restore", "owner", "of-now"),
+        ),
         *(("let_in", "shop-restore", "owner", []), "stop"),
     ]
 

@@ -45,8 +45,10 @@ LONGEST_SECRET_NAME = 200
 LONGEST_PASSWORD = 1000
 # What is measured in processors, hours or gigabytes has as many digits as text may have.
 LARGEST_DECIMAL = 10**9
-# A name of a variable in place of the password is none.
-PASSWORD_IN_URL = re.compile(r"\b(?:https?|ssh)://[^/\s:@\"']*:(?!\$\{\w+\}@)[^/\s\"']+@([\w.-]+)", re.IGNORECASE)
+# A name of a variable in place of the password is none, and a user's name of twenty characters is a token.
+PASSWORD_IN_URL = re.compile(
+    r"\b(?:(?:https?|ssh)://[^/\s:@\"']*:(?!\$\{\w+\}@)[^/\s\"']+|https?://[\w-]{20,})@([\w.-]+)", re.IGNORECASE
+)
 BUILD_SECRETS = ("netrc", "uv.toml", "pip.conf")
 DATABASE_SETTINGS = ("host", "port", "name", "user", "password", "url", "sslmode")
 SECRET_SETTINGS = ("password", "url")

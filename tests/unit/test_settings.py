@@ -608,10 +608,16 @@ def test_credentials_in_a_url_are_not_shown() -> None:
     assert "hunter2" not in said and "ftp://…@git.example/shop" in said
 
 
-def test_a_password_in_the_url_of_the_source_is_refused_and_not_shown() -> None:
-    (said,) = settings.problems(DEFAULTS | {"fastapi_source": "https://me:hunter2@git.example/shop"})
+@pytest.mark.parametrize("login", ["me:hunter2", "ghp_hunter2hunter2hunter2", "hunter2_" * 5 + ":x-oauth-basic"])
+def test_a_password_in_the_url_of_the_source_is_refused_and_not_shown(login) -> None:
+    (said,) = settings.problems(DEFAULTS | {"fastapi_source": f"https://{login}@git.example/shop"})
     assert "hunter2" not in said and "take the password out of the URL" in said and "~/.netrc" in said
-    for taken in ("https://me@git.example/shop", "ssh://git@git.example:2222/shop", "git@git.example:me/shop"):
+    for taken in (
+        "https://me@git.example/shop",
+        "ssh://APKAEIBAERJR2EXAMPLE@git.example/shop",
+        "ssh://git@git.example:2222/shop",
+        "git@git.example:me/shop",
+    ):
         assert settings.problems(DEFAULTS | {"fastapi_source": taken}) == []
 
 

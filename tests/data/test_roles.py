@@ -35,6 +35,14 @@ def made(server, superuser, database):
     server.sh("docker stop made; docker rm made")
 
 
+def of_before(server):
+    """Have a stack whose data an earlier version made, with roles, rights and a table of its own."""
+    made(server, "fault", "fault")
+    server.works("deploy", fastapi_database_password="of-before")
+    server.sql("CREATE ROLE team; CREATE ROLE reader LOGIN PASSWORD 'r3ader'; GRANT team TO reader; GRANT pg_monitor TO fault")
+    server.sql("ALTER ROLE fault SET work_mem = '7MB'; CREATE TABLE kept AS SELECT 1 AS n; GRANT SELECT ON kept TO reader")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def afterwards(server):
     yield
@@ -65,8 +73,7 @@ def test_a_first_start_that_was_cut_off(server):
 @pytest.mark.long
 def test_a_cluster_of_before_goes_on_as_it_is(server, tmp_path):
     """Its superuser is the application's role, and stays so through deploy, backup, drill, restore, rotation; which is told."""
-    made(server, "fault", "fault")
-    server.works("deploy", fastapi_database_password="of-before")
+    of_before(server)
     assert "POSTGRES_USER=fault" in server.sh("docker inspect --format '{{.Config.Env}}' fault-db-1")
     live = database(server)
     assert "changed=0" in server.works("deploy")
@@ -75,8 +82,6 @@ def test_a_cluster_of_before_goes_on_as_it_is(server, tmp_path):
     assert database(server) == live
     (problem,) = problems(server, tmp_path)
     assert TOLD in problem
-    server.sql("CREATE ROLE team; CREATE ROLE reader LOGIN PASSWORD 'r3ader'; GRANT team TO reader")
-    server.sql("CREATE TABLE kept AS SELECT 1 AS n; GRANT SELECT ON kept TO reader")
     server.backup()
     server.works("drill")
     server.works("restore", fastapi_restore_confirm="fault")
@@ -90,6 +95,7 @@ def test_a_cluster_of_before_goes_on_as_it_is(server, tmp_path):
 
 def test_a_cluster_of_before_gets_a_superuser_of_its_own(server, tmp_path):
     """By what the message says, the application's role owns its database alone; from there on all works as with a new one."""
+    of_before(server)
     dump = server.backup()
     server.sh(
         f"mkdir -p /root/own && cp /opt/fault/backups/{dump[:16]}.dump /opt/fault/backups/{dump[:16]}.globals.sql /root/own"
@@ -101,6 +107,7 @@ def test_a_cluster_of_before_gets_a_superuser_of_its_own(server, tmp_path):
     assert server.sql("SELECT n FROM kept") == "1"
     assert server.sql("SELECT pg_has_role('reader', 'team', 'member') AND has_table_privilege('reader', 'kept', 'SELECT')") == "t"
     assert server.sql("SELECT tableowner FROM pg_tables WHERE tablename = 'kept'") == "fault"
+    assert server.sql("SELECT pg_has_role('pg_monitor', 'member'); SHOW work_mem").split() == ["t", "7MB"]
     live = database(server)
     # The container says who the superuser was, and is not made anew for it: that stands in the data.
     said = server.works("deploy", lab_edition=edition())

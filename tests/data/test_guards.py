@@ -118,7 +118,7 @@ def test_what_is_to_be_looked_into(server, tmp_path):
     # The rest by the commands that the messages name.
     for message in (found[0], found[3]):
         server.works("psql", fastapi_psql_query=re.search(r"playbook psql: (.*;)", message)[1])
-    server.sh(re.search(r"run on the host: (.*)", found[1])[1])
+    server.sh(re.search(r"run on the host, as root: (.*)", found[1])[1])
     server.wait_until_serving()
     assert problems(server, tmp_path) == []
     assert server.sql("SHOW data_checksums") == "on"

@@ -30,9 +30,13 @@ def labels(volume: str) -> dict[str, str]:
 
 
 def owner(root: Path, name: str) -> str:
-    """Return the application's role in the live data of a stack, "" where nobody knows: templates may leave the label out."""
-    known = dumps.read_json(root / dumps.SETTINGS).get("user", "")
-    return labels(releases.live_volume(root, name)).get("drydock.user", known)
+    """Return the application's role in the live data of a stack, "" where nobody knows."""
+    return owner_by(labels(releases.live_volume(root, name)), root)
+
+
+def owner_by(found: Mapping[str, str], root: Path) -> str:
+    """Return the same by the volume's labels: templates of a user's own may leave it out, and then the host knows."""
+    return found.get("drydock.user") or dumps.read_json(root / dumps.SETTINGS).get("user", "")
 
 
 def new_volume(name: str) -> str:

@@ -225,6 +225,7 @@ from ansible_collections.drydock.stack.plugins.module_utils import (
     postgres,
     rotation,
     timers,
+    volumes,
 )
 from ansible_collections.drydock.stack.plugins.module_utils.asking import Probe
 from ansible_collections.drydock.stack.plugins.module_utils.ports import holder
@@ -329,8 +330,7 @@ def volume(name, root):
         "exists": True,
         "major": major,
         "database": labels.get("drydock.database", ""),
-        # Templates of a user's own may leave the label out.
-        "user": labels.get("drydock.user") or dumps.read_json(root / dumps.SETTINGS).get("user", ""),
+        "user": volumes.owner_by(labels, root),
     }
 
 

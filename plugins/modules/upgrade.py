@@ -181,7 +181,8 @@ def take_over(name, root, settings, plan, volume, before):
 def tell_password(name, root, settings, image, volume):
     """Give the data of before the password of now, which may be another since."""
     # A rollback need not be given the names of the database and its role.
-    known = {part: labels(volume).get(f"drydock.{part}", settings[part]) for part in ("database", "user")}
+    found = labels(volume)
+    known = {part: found.get(f"drydock.{part}", settings[part]) for part in ("database", "user")}
     container, own = f"{name}-restore", {**settings, **known, "image": image, "mount": postgres_mount(image)}
     # With less than this it does not start where there are logical slots, or prepared transactions.
     server = ["-c", "wal_level=logical", "-c", "max_replication_slots=1000", "-c", "max_prepared_transactions=1000"]

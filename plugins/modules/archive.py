@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: archive
 short_description: Archive what the database of a stack writes, so that it can be taken back to a moment
-version_added: "0.1.0"
+version_added: "0.2.0"
 description:
   - With O(state=prepared) the host has what the database's container is made with - its image, which is PostgreSQL's with
     pgBackRest, pgBackRest's file with the passphrase if there is one, and the folder of the repository.

@@ -6,7 +6,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: database_role
 short_description: Ensure that the application's role owns its database and nothing else
-version_added: "0.1.0"
+version_added: "0.2.0"
 description:
   - Of a cluster that was just made by its superuser, gives the database to the application's role, which may log in and has no
     other rights, and takes the superuser's password away, so that it comes in over the socket alone.

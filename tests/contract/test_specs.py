@@ -64,3 +64,9 @@ def test_every_public_variable_has_the_prefix_of_its_role(role):
     assert [name for name in options(role) if not name.startswith(f"{role.name}_")] == []
     internal = role / "vars" / "main.yml"
     assert [name for name in (load(internal) if internal.exists() else {}) if not name.startswith(f"__{role.name}_")] == []
+
+
+@pytest.mark.parametrize("entry", ["restore", "upgrade_postgres"])
+def test_what_makes_a_deploy_takes_all_that_a_deploy_takes(entry):
+    specs = load(ROLES[[role.name for role in ROLES].index("fastapi")] / "meta" / "argument_specs.yml")["argument_specs"]
+    assert specs["main"]["options"].keys() <= specs[entry]["options"].keys()

@@ -21,14 +21,14 @@ HIDDEN = "***"
 LAST_OWN = "RELEASE="
 
 
-def hider(root: Path) -> Callable[[str], str]:
+def hider(root: Path, more: Iterable[str] = ()) -> Callable[[str], str]:
     """Return a function that hides the secrets of the stack in the folder ``root`` in a text.
 
-    They are what C(secrets) holds, and the values that fastapi_env gives to the releases on the host, in their .env or as files:
-    as they are, as they stand in a URL, as Python and JSON show them, each line of one that has several, and the password of one
-    that is a URL.
+    They are ``more``, what C(secrets) holds, and the values that fastapi_env gives to the releases on the host, in their .env or
+    as files: as they are, as they stand in a URL, as Python and JSON show them, each line of one that has several, and the
+    password of one that is a URL.
     """
-    forms = {form for secret in secrets_of(root) for form in forms_of(secret)} - {""}
+    forms = {form for secret in {*secrets_of(root), *more} for form in forms_of(secret)} - {""}
     if not forms:
         return lambda text: text
     # The longest first, so that none is hidden in part.

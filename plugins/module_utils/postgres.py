@@ -93,13 +93,14 @@ class Database:
     """The database of the stack ``stack``, whose folder is ``root``, and which the application uses as ``user``.
 
     ``external`` says where it is, if it is not the stack's own: C(host), C(port), C(sslmode), C(name), C(user), and the
-    C(image) with PostgreSQL's programs.
+    C(image) with PostgreSQL's programs. ``secret`` is the password there of a role that is not the application's.
     """
 
     stack: str
     root: Path
     external: Mapping[str, str] = field(default_factory=dict)
     user: str = ""
+    secret: str = ""
 
     def program(
         self, command: str, *arguments: str, stdin: bool = False, connects: bool = True, more: Iterable[str] = ()
@@ -125,7 +126,7 @@ class Database:
             "PGSSLMODE": self.external["sslmode"],
             "PGDATABASE": self.external["name"],
             "PGUSER": self.external["user"],
-            "PGPASSWORD": password(self.root),
+            "PGPASSWORD": self.secret or password(self.root),
             "PGCONNECT_TIMEOUT": str(CONNECT_TIMEOUT),
         }
 

@@ -705,6 +705,8 @@ RULES: dict[str, Rule] = {
     "fastapi_database_name": _text(_database_name),
     "fastapi_database_user": _text(_database_user),
     "fastapi_database_password": _password,
+    "fastapi_database_migrator_user": _text(_database_user, empty=True),
+    "fastapi_database_migrator_password": _password,
     "fastapi_database_env": _database_env,
     "fastapi_database_url_scheme": _text(_scheme),
     "fastapi_database_pool": _number(1, 1000),
@@ -790,6 +792,7 @@ def _together(settings: Mapping[str, Any]) -> Iterator[str]:
             "as `rclone config` makes one."
         )
     yield from _archive(settings)
+    yield from _migrator(settings)
     postgres, workers, pool = (settings.get(f"fastapi_{name}") for name in ("postgres_settings", "workers", "database_pool"))
     most = postgres.get("max_connections") if isinstance(postgres, Mapping) else None
     if not any(message for number in (most, workers, pool) for message in _number(1, 262143)("", number)):
@@ -821,6 +824,24 @@ def _together(settings: Mapping[str, Any]) -> Iterator[str]:
                 )
         if settings.get("fastapi_secrets_as_files") is True:
             yield from _secrets_as_files(env, database)
+
+
+def _migrator(settings: Mapping[str, Any]) -> Iterator[str]:
+    user, given = settings.get("fastapi_database_migrator_user"), "fastapi_database_migrator_password" in settings
+    if not user:
+        if given:
+            yield "fastapi_database_migrator_password is set, and fastapi_database_migrator_user is not; give both, or neither."
+        return
+    told = f"fastapi_database_migrator_user is {shown(user)}"
+    if not given:
+        yield f"{told}, and fastapi_database_migrator_password is not set; give both, or neither."
+    if not settings.get("fastapi_database_host"):
+        yield (
+            f"{told}, and fastapi_database_host is not set: the stack's own database belongs to the application's role; "
+            "leave it out."
+        )
+    if user == settings.get("fastapi_database_user"):
+        yield f"{told}, as is fastapi_database_user; give another role, or leave it out."
 
 
 def _secrets_as_files(env: Mapping[Any, Any], database: Mapping[Any, Any]) -> Iterator[str]:

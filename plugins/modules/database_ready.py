@@ -9,12 +9,17 @@ short_description: Ensure that a database which is not the stack's own takes the
 version_added: "0.1.0"
 description:
   - Logs in as the application will, over the network, with PostgreSQL's own programs in a container that is gone afterwards.
-  - Refuses a server that is newer than these programs, as C(pg_dump) could not read it, and a role that may not make tables.
+  - Refuses a server that is newer than these programs, as C(pg_dump) could not read it, and a role that may not make tables where
+    it has to.
 options:
   database:
     description: C(host), C(port), C(sslmode), C(name), C(user), and C(image) with PostgreSQL's programs.
     type: dict
     required: true
+  creates:
+    description: Whether the role has to be able to make tables, as it migrates the database itself.
+    type: bool
+    default: true
 extends_documentation_fragment:
   - drydock.stack.options.stack
   - drydock.stack.attributes.reads
@@ -57,6 +62,7 @@ def main():
         argument_spec={
             **arguments.STACK,
             "database": {"type": "dict", "required": True},
+            "creates": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )
@@ -73,7 +79,7 @@ def main():
             msg=f"{where} is of PostgreSQL {version} and fastapi_postgres_image is {found['image']}, whose programs cannot dump "
             f"it; use an image of version {version}."
         )
-    if may_create != "t":
+    if module.params["creates"] and may_create != "t":
         module.fail_json(
             msg=f"{where} lets the role {found['user']} make no tables; have its owner run "
             f'GRANT CREATE ON SCHEMA public TO "{found["user"]}"'

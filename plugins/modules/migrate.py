@@ -11,7 +11,33 @@ description:
   - Runs one command in a container of its own, of the new image and with the new settings, while the old release serves.
   - Holds an advisory lock of the database meanwhile, so that two migrations never run side by side, and ends the command when
     its time is over.
+  - Where another role than the application's migrates, fastapi_database_migrator_user, its login is given to the command alone
+    and kept nowhere.
 options:
+  migrator:
+    description: Who migrates a database elsewhere in place of the application's role; the action plugin fills it in.
+    type: dict
+    suboptions:
+      user:
+        description: Name of the role.
+        type: str
+        required: true
+      password:
+        description: Its password.
+        type: str
+        required: true
+      variables:
+        description: What is no secret of what the command is given in place of the application's, by the names of variables.
+        type: dict
+        default: {}
+      secrets:
+        description: What is secret of it.
+        type: dict
+        default: {}
+      as_files:
+        description: Whether the secrets reach the command as files.
+        type: bool
+        default: false
   first:
     description: Whether the database is new, so that there is nothing to dump.
     type: bool
@@ -67,6 +93,8 @@ output:
   elements: str
 """
 
+import contextlib
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -81,21 +109,65 @@ from ansible_collections.drydock.stack.plugins.module_utils import (
     postgres,
     volumes,
 )
+from ansible_collections.drydock.stack.plugins.module_utils.release import APP_UID, write_durably
 
 LINES = 40
+# The files with the login of who migrates: on the host, in memory alone, and in the container.
+LOGIN, LOGIN_IN_CONTAINER = Path("/run"), "/run/migrator"
+MAY_CREATE = "SELECT has_schema_privilege(current_schema(), 'CREATE')"
 
 
-def run_command(container, plan, timeout):
+def check_login(database, migrator):
+    """See that the database elsewhere takes the role that migrates, which may make tables; raises DatabaseError."""
+    login = postgres.Database(
+        database.stack, database.root, {**database.external, "user": migrator["user"]}, secret=migrator["password"]
+    )
+    told = f"fastapi_database_migrator_user is {migrator['user']}, and the database on {database.external['host']}"
+    try:
+        [may_create] = postgres.query(login, MAY_CREATE)
+    except postgres.DatabaseError as error:
+        raise postgres.DatabaseError(f"{told} does not take it: {error}") from error
+    if may_create != "t":
+        raise postgres.DatabaseError(
+            f'{told} lets it make no tables; have its owner run GRANT CREATE ON SCHEMA public TO "{migrator["user"]}"'
+        )
+
+
+@contextlib.contextmanager
+def login_of(migrator, container):
+    """Yield the variables of who migrates, and the options with which Compose gives them to the command; none for None."""
+    if not migrator:
+        yield {}, []
+        return
+    given, options, folder = dict(migrator["variables"]), [], LOGIN / f"drydock-{container}"
+    try:
+        if migrator["as_files"]:
+            # One that a run which was killed left behind.
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(mode=0o700)
+            for name, value in migrator["secrets"].items():
+                write_durably(folder / name, value.encode(), 0o400, APP_UID)
+                options += ["--volume", f"{folder / name}:{LOGIN_IN_CONTAINER}/{name}:ro"]
+                given[f"{name}_FILE"] = f"{LOGIN_IN_CONTAINER}/{name}"
+        else:
+            given |= migrator["secrets"]
+        # Their values are in no command line.
+        yield given, [*options, *(word for name in given for word in ("--env", name))]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run_command(container, plan, timeout, given, options):
     """Run the command of the plan; return its exit code, None where its time was over, and what it said."""
     # One that a host which lost its power left behind.
     docker_cli.docker("rm", container, check=False)
     command = [
         engine.which("docker") or "docker", "compose", "--progress", "quiet", "--project-directory", plan["folder"],
-        "run", "--rm", "--no-deps", "--no-TTY", "--name", container, f"app-{plan['slot']}", *plan["migrate"],
+        "run", "--rm", "--no-deps", "--no-TTY", "--name", container, *options, f"app-{plan['slot']}", *plan["migrate"],
     ]  # fmt: skip
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-        env=engine.environment(),
+        env={**engine.environment(), **given},
     ) as process:  # fmt: skip
         try:
             said, _ = process.communicate(timeout=timeout)
@@ -126,12 +198,23 @@ def main():
             "timeout": {"type": "float", "required": True},
             "backup": {"type": "bool", "default": True},
             "keep": {"type": "int", "default": 5},
+            "migrator": {
+                "type": "dict",
+                "options": {
+                    "user": {"type": "str", "required": True},
+                    "password": {"type": "str", "required": True, "no_log": True},
+                    "variables": {"type": "dict", "default": {}},
+                    "secrets": {"type": "dict", "default": {}, "no_log": True},
+                    "as_files": {"type": "bool", "default": False},
+                },
+            },
             **arguments.TOKEN,
         },
         supports_check_mode=True,
     )
     name, root, plan = (module.params[key] for key in ("name", "root", "plan"))
-    root, told = Path(root), {"dump": "", "output": []}
+    root, told, container = Path(root), {"dump": "", "output": []}, f"{name}-migrate"
+    migrator, timeout = module.params["migrator"], module.params["timeout"]
     alembic = plan["migrate"] == postgres.ALEMBIC
     database = postgres.Database(name, root, plan["database"])
     told["before"] = told["after"] = postgres.revision(database)
@@ -139,17 +222,19 @@ def main():
         module.exit_json(changed=True, **told)
     try:
         lock.check(root, module.params["token"])
+        if migrator:
+            check_login(database, migrator)
         # Whoever dumps the database holds locks that a migration would wait for, with all requests behind it.
-        with dumps.alone(root, "A migration", module.params["timeout"]):
+        with dumps.alone(root, "A migration", timeout):
             if module.params["backup"] and not module.params["first"]:
                 told["dump"] = dump(database, plan, module.params["keep"])
-            with postgres.advisory_lock(database, module.params["timeout"]):
-                code, said = run_command(f"{name}-migrate", plan, module.params["timeout"])
+            with postgres.advisory_lock(database, timeout), login_of(migrator, container) as (given, options):
+                code, said = run_command(container, plan, timeout, given, options)
     except lock.LockLostError as error:
         module.fail_json(msg=str(error), **told)
     except (postgres.DatabaseError, dumps.DataError) as error:
         module.fail_json(msg=f"The database could not be made ready to be migrated: {error}", **told)
-    told["output"] = hiding.hider(root)(said).splitlines()[-LINES:]
+    told["output"] = hiding.hider(root, migrator["secrets"].values() if migrator else ())(said).splitlines()[-LINES:]
     told["after"] = postgres.revision(database)
     if code != 0:
         how = f"ended with {code}" if code is not None else f"took more than {module.params['timeout']:g} s"

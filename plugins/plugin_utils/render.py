@@ -190,17 +190,7 @@ def application(settings: Mapping[str, Any], engine: Mapping[str, Any]) -> tuple
 
     The database's password and the release stand in them as tokens.
     """
-    external = external_database(settings)
-    database = {
-        "host": external.get("host", "db"),
-        "port": str(external.get("port", 5432)),
-        "name": settings["fastapi_database_name"],
-        "user": settings["fastapi_database_user"],
-        "password": PASSWORD_TOKEN,
-    }
-    url = database_url({**database, "password": PASSWORD_IN_URL_TOKEN}, settings["fastapi_database_url_scheme"])
-    # Between a database of the stack's own and the application there is no other host.
-    known = {**database, "url": url, **({"sslmode": external["sslmode"]} if external else {})}
+    known = database_settings(settings, settings["fastapi_database_user"], PASSWORD_TOKEN, PASSWORD_IN_URL_TOKEN)
     named = {part: variable for part, variable in settings["fastapi_database_env"].items() if part in known}
     own = {"WEB_CONCURRENCY": str(worker_count(settings, engine)), "RELEASE": RELEASE_TOKEN}
     if not settings["fastapi_secrets_as_files"]:
@@ -211,6 +201,41 @@ def application(settings: Mapping[str, Any], engine: Mapping[str, Any]) -> tuple
         **{f"{name}_FILE": f"{SECRETS_IN_CONTAINER}/{name}" for name in secrets},
         **own,
     }, secrets
+
+
+def database_settings(settings: Mapping[str, Any], user: str, password: str, password_in_url: str) -> dict[str, str]:
+    """Return what a login to the database takes, by the parts of fastapi_database_env."""
+    external = external_database(settings)
+    database = {
+        "host": external.get("host", "db"),
+        "port": str(external.get("port", 5432)),
+        "name": settings["fastapi_database_name"],
+        "user": user,
+        "password": password,
+    }
+    url = database_url({**database, "password": password_in_url}, settings["fastapi_database_url_scheme"])
+    # Between a database of the stack's own and the application there is no other host.
+    return {**database, "url": url, **({"sslmode": external["sslmode"]} if external else {})}
+
+
+def migrator(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the role that migrates, {} where it is the application's own.
+
+    C(user) and C(password), and what a migration is given in place of the application's: C(variables), and C(secrets), which
+    are files where C(as_files) is true.
+    """
+    user = settings.get("fastapi_database_migrator_user")
+    if not user:
+        return {}
+    password = settings["fastapi_database_migrator_password"]
+    known, named = database_settings(settings, user, password, password), settings["fastapi_database_env"]
+    return {
+        "user": user,
+        "password": password,
+        "variables": {named["user"]: user} if "user" in named else {},
+        "secrets": {named[part]: known[part] for part in SECRET_SETTINGS if part in named},
+        "as_files": settings["fastapi_secrets_as_files"],
+    }
 
 
 def external_database(settings: Mapping[str, Any]) -> dict[str, Any]:

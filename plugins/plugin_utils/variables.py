@@ -16,7 +16,7 @@ from ansible_collections.drydock.stack.plugins.module_utils.settings import show
 PREFIX = "fastapi_"
 # Variables whose values are data, with their types. They stand in no argument spec, as Ansible would take what is in them
 # for templates before the role sees them, and show the line where one fails.
-DATA = {"fastapi_env": "dict", "fastapi_database_password": "str"}
+DATA = {"fastapi_env": "dict", "fastapi_database_password": "str", "fastapi_database_migrator_password": "str"}
 EXPRESSION = re.compile(r"\{\{((?!\{\{|\}\}).)*\}\}", re.DOTALL)
 TEMPLATE = re.compile(r"\{\{|\{%|\{#")
 

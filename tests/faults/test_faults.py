@@ -478,6 +478,57 @@ def test_a_database_elsewhere(server, elsewhere):
     assert "uses the database on 172.17.0.1" in run.output
 
 
+def test_a_role_of_its_own_migrates(server, elsewhere, tmp_path):
+    """A database elsewhere that a role of its own migrates: the application's may change no table, the login stays nowhere."""
+    secret = "keep's%20two@/$"
+
+    def deploy(password, **more):
+        run = server.run(
+            **elsewhere,
+            fastapi_database_user="plain",
+            fastapi_database_password="one",
+            fastapi_database_migrator_user="keeper",
+            fastapi_database_migrator_password=password,
+            **more,
+        )
+        assert password not in run.output
+        return run
+
+    def ask(role, sql):
+        inner = ["docker", "exec", "--interactive", "elsewhere", "psql", "-XAtq", "--dbname=outside", f"--username={role}"]
+        command = ["docker", "exec", "--interactive", server.name, *inner]
+        done = subprocess.run(command, input=sql, capture_output=True, text=True, check=False)
+        return (done.stdout + done.stderr).strip()
+
+    said = ask(
+        "outside",
+        f"""CREATE ROLE plain LOGIN PASSWORD 'one'; CREATE ROLE keeper LOGIN PASSWORD '{secret.replace("'", "''")}';
+        ALTER DEFAULT PRIVILEGES FOR ROLE keeper GRANT SELECT, INSERT ON TABLES TO plain;
+        ALTER DEFAULT PRIVILEGES FOR ROLE keeper GRANT SELECT, USAGE ON SEQUENCES TO plain;""",
+    )
+    assert said == ""
+    for password, why in (("wrong-of-keeper", "password authentication failed"), (secret, "lets it make no tables")):
+        run = deploy(password)
+        assert run.process.returncode != 0
+        assert "fastapi_database_migrator_user is keeper, and the database on 172.17.0.1" in run.output
+        assert why in run.output
+        assert "Nothing serves yet" in run.output
+    ask("outside", "GRANT CREATE ON SCHEMA public TO keeper")
+    # Once as files, and once in the environment.
+    run = deploy(secret, fastapi_secrets_as_files=True)
+    assert run.process.returncode == 0, run.output[-3000:]
+    assert ask("plain", "SELECT tableowner FROM pg_tables WHERE tablename = 'written'") == "keeper"
+    assert "must be owner" in ask("plain", "DROP TABLE written")
+    files = {"migrations/versions/0002.py": migration(ADDS_A_COLUMN)}
+    run = deploy(secret, fastapi_source=source(tmp_path, files))
+    assert run.process.returncode == 0, run.output[-3000:]
+    assert ask("plain", "SELECT version_num FROM alembic_version") == "a000000000002"
+    search = ["docker", "exec", server.name, "grep", "--recursive", "--files-with-matches", "--fixed-strings", "--devices=skip"]
+    found = subprocess.run([*search, secret, "/opt/outside", "/run"], capture_output=True, text=True, check=False)
+    assert found.stdout == ""
+    assert server.sh("ls /run | grep drydock", check=False) == ""
+
+
 # --- A way back ---
 
 

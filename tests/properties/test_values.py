@@ -119,6 +119,8 @@ TAKEN: dict[str, st.SearchStrategy[Any]] = {
     "fastapi_slot_header": st.just("") | literal(rules.HEADER),
     "fastapi_database_name": literal(rules.IDENTIFIER),
     "fastapi_database_user": literal(rules.IDENTIFIER),
+    "fastapi_database_migrator_user": st.just("") | literal(rules.IDENTIFIER),
+    "fastapi_database_migrator_password": TEXT,
     "fastapi_database_env": st.dictionaries(st.sampled_from(rules.DATABASE_SETTINGS), VARIABLE, max_size=7),
     "fastapi_database_url_scheme": st.sampled_from(["postgres", "postgresql+asyncpg"]),
     "fastapi_database_host": st.just("") | st.sampled_from(["db.example.com", "2001:db8::1", "10.0.0.5"]),

@@ -72,3 +72,7 @@ def test_all_values_are_hidden_where_none_is_known_to_be_the_stacks_own(tmp_path
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
 def test_a_value_of_an_env_file_is_read_as_it_was_written(value):
     assert env_unquote(env_quote(value)) == value
+
+
+def test_what_the_caller_knows_beside_is_hidden_too(root):
+    assert hiding.hider(root, ["a'b"])("pw1, a'b, a%27b") == "***, ***, ***"

@@ -16,6 +16,7 @@ from ansible_collections.drydock.stack.plugins.module_utils.asking import ask
 from ansible_collections.drydock.stack.plugins.module_utils.release import PASSWORD_TOKEN, SLOT_TOKEN, fill, point_to
 from ansible_collections.drydock.stack.plugins.modules import (
     database_role,
+    migrate,
     put_back,
     record,
     release,
@@ -25,6 +26,7 @@ from ansible_collections.drydock.stack.plugins.modules import (
     stack_info,
     upgrade,
 )
+from ansible_collections.drydock.stack.plugins.plugin_utils import render
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -671,6 +673,56 @@ def test_an_earlier_major_version_needs_the_volume_of_before(monkeypatch):
     assert rollback_plan.other_data(host, "r1", {**record, "postgres_image": "postgres:17"}) == ""
     with pytest.raises(ValueError, match="the volume of before, v, is gone"):
         rollback_plan.other_data({**host, "other_volumes": []}, "r1", record)
+
+
+@pytest.mark.parametrize("as_files", [False, True])
+def test_a_migration_gets_the_login_of_its_role_in_no_command_line(tmp_path, monkeypatch, as_files):
+    monkeypatch.setattr(migrate, "LOGIN", tmp_path)
+    monkeypatch.setattr(migrate, "APP_UID", os.getuid())
+    (tmp_path / "drydock-shop-migrate").mkdir()
+    (tmp_path / "drydock-shop-migrate" / "left").touch()
+    login = {"variables": {"DB_USER": "keeper"}, "secrets": {"DB_PASSWORD": "a'b"}, "as_files": as_files}
+    with migrate.login_of(login, "shop-migrate") as (given, options):
+        assert "a'b" not in " ".join(options)
+        if as_files:
+            file = tmp_path / "drydock-shop-migrate" / "DB_PASSWORD"
+            assert (file.read_text(), file.stat().st_mode & 0o777) == ("a'b", 0o400)
+            assert given == {"DB_USER": "keeper", "DB_PASSWORD_FILE": "/run/migrator/DB_PASSWORD"}
+            mount = ["--volume", f"{file}:/run/migrator/DB_PASSWORD:ro"]
+            assert options == [*mount, "--env", "DB_USER", "--env", "DB_PASSWORD_FILE"]
+        else:
+            assert given == {"DB_USER": "keeper", "DB_PASSWORD": "a'b"}
+            assert options == ["--env", "DB_USER", "--env", "DB_PASSWORD"]
+    if as_files:
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_migration_by_the_applications_role_is_given_nothing():
+    with migrate.login_of(None, "shop-migrate") as told:
+        assert told == ({}, [])
+
+
+def test_what_a_migration_is_given_follows_from_the_variables():
+    given = {
+        "fastapi_database_host": "db.example.com",
+        "fastapi_database_port": 5432,
+        "fastapi_database_sslmode": "require",
+        "fastapi_database_name": "shop",
+        "fastapi_database_user": "plain",
+        "fastapi_postgres_image": "postgres:17",
+        "fastapi_database_url_scheme": "postgresql",
+        "fastapi_database_env": {"host": "PGHOST", "user": "PGUSER", "url": "URL"},
+        "fastapi_secrets_as_files": True,
+    }
+    assert render.migrator(given) == {}
+    login = {"fastapi_database_migrator_user": "keeper", "fastapi_database_migrator_password": "a/b"}
+    assert render.migrator(given | login) == {
+        "user": "keeper",
+        "password": "a/b",
+        "variables": {"PGUSER": "keeper"},
+        "secrets": {"URL": "postgresql://keeper:a%2Fb@db.example.com:5432/shop"},
+        "as_files": True,
+    }
 
 
 def test_backups_follow_the_image_of_the_release_that_serves(tmp_path):

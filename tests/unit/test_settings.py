@@ -557,6 +557,36 @@ def test_a_good_value_is_taken(values: dict[str, Any]) -> None:
             "provider archive it, and leave fastapi_pitr_enabled out.",
         ),
         (
+            {
+                "fastapi_database_host": "db.example.com",
+                "fastapi_database_migrator_user": "a@b",
+                "fastapi_database_migrator_password": "p",
+            },
+            f"fastapi_database_migrator_user is a@b; {IDENTIFIER}",
+        ),
+        (
+            {"fastapi_database_host": "db.example.com", "fastapi_database_migrator_user": "keeper"},
+            "fastapi_database_migrator_user is keeper, and fastapi_database_migrator_password is not set; give both, or neither.",
+        ),
+        (
+            {"fastapi_database_host": "db.example.com", "fastapi_database_migrator_password": "p"},
+            "fastapi_database_migrator_password is set, and fastapi_database_migrator_user is not; give both, or neither.",
+        ),
+        (
+            {"fastapi_database_migrator_user": "keeper", "fastapi_database_migrator_password": "p"},
+            "fastapi_database_migrator_user is keeper, and fastapi_database_host is not set: the stack's own database belongs to "
+            "the application's role; leave it out.",
+        ),
+        (
+            {
+                "fastapi_database_host": "db.example.com",
+                "fastapi_database_user": "app",
+                "fastapi_database_migrator_user": "app",
+                "fastapi_database_migrator_password": "p",
+            },
+            "fastapi_database_migrator_user is app, as is fastapi_database_user; give another role, or leave it out.",
+        ),
+        (
             {"fastapi_pitr_enabled": True, "fastapi_backup_schedule": ""},
             "fastapi_pitr_enabled is true, and fastapi_backup_schedule is empty, so that the archive would grow without end; "
             "give a schedule.",

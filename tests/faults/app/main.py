@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import FastAPI, Request, Response, WebSocket
 from sqlalchemy import create_engine, make_url, text
@@ -11,7 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 FAULT = os.environ.get("FAULT", "")
 EDITION = os.environ.get("EDITION", "")
-engine = create_engine(make_url(os.environ["DATABASE_URL"]).set(drivername="postgresql+psycopg2"), pool_pre_ping=True)
+URL = os.environ.get("DATABASE_URL") or Path(os.environ["DATABASE_URL_FILE"]).read_text()
+engine = create_engine(make_url(URL).set(drivername="postgresql+psycopg2"), pool_pre_ping=True)
 
 
 @asynccontextmanager

@@ -61,7 +61,8 @@ from ansible_collections.drydock.stack.plugins.module_utils import arguments, co
 from ansible_collections.drydock.stack.plugins.module_utils.asking import Probe
 from ansible_collections.drydock.stack.plugins.module_utils.release import flip
 
-PAUSE = 0.1
+# Seconds between two looks, each of which is a process of Docker's command line beside the one that serves.
+PAUSE = 0.5
 
 
 def settled(container, seconds, restarts):
@@ -71,9 +72,10 @@ def settled(container, seconds, restarts):
         found = containers.look(container)
         if not found or found["State"]["Status"] != "running" or found["RestartCount"] > restarts:
             return f"The container {container} is {containers.state(found) if found else 'gone'}."
-        if time.monotonic() >= end:
+        left = end - time.monotonic()
+        if left <= 0:
             return ""
-        time.sleep(PAUSE)
+        time.sleep(min(PAUSE, left))
 
 
 def main():

@@ -85,7 +85,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.drydock.stack.plugins.module_utils import arguments, containers, docker_cli, hiding, lock
 from ansible_collections.drydock.stack.plugins.module_utils.asking import ask
 
-PAUSE = 0.1
+# Seconds between two looks, each of which is a process of Docker's command line beside the one that starts.
+PAUSE = 0.25
 # Seconds between two requests, which the application notes in its log.
 PAUSE_OF_REQUESTS = 1
 SMOKE_LINES = 30

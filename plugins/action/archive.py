@@ -10,7 +10,7 @@ from ansible_collections.drydock.stack.plugins.plugin_utils.variables import Set
 class ActionModule(ActionBase):
     """Say what the variables want of the archive; documented in plugins/modules/archive.py."""
 
-    _VALID_ARGS = frozenset({"name", "root", "state", "ca_bundle"})
+    _VALID_ARGS = frozenset({"name", "root", "state", "ca_bundle", "known"})
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)

@@ -121,6 +121,10 @@ def server_settings(timeout: int) -> dict[str, str]:
     return {"archive_mode": "on", "archive_command": "pgbackrest archive-push %p", "archive_timeout": str(timeout)}
 
 
+# In place of a time: all that the archive holds.
+LATEST = "latest"
+
+
 def moment(text: str) -> datetime.datetime:
     """Return the time that a text says; raises ValueError where it says none, or no zone."""
     match = MOMENT.fullmatch(text)

@@ -576,9 +576,10 @@ def judge(dump: Path, known: Mapping[str, Any], thorough: bool = False) -> dict[
         return {"state": "unknown", "seen": seen}
     if before.get("seen") == seen and before.get("state") in ("sound", "changed") and not thorough:
         return dict(before)
-    if status.st_size != manifest["bytes"]:
-        return {"state": "changed", "seen": seen}
-    return {"state": "sound" if sha256(dump) == manifest["sha256"] else "changed", "seen": seen}
+    with contextlib.suppress(DataError):
+        sound(dump)
+        return {"state": "sound", "seen": seen}
+    return {"state": "changed", "seen": seen}
 
 
 def prune(settings: Mapping[str, Any], root: Path, states: Mapping[str, Any]) -> list[str]:
@@ -642,6 +643,9 @@ def problems(
             age = sound[0]["age_hours"]
             told.append(f"The newest sound backup is {age} hours old, and {limit:g} are allowed: it is overdue.")
     told += [f"{dump['name']} is not what was written: its checksum differs." for dump in found if dump["checksum"] == "changed"]
+    told += [
+        f"{dump['name']} has no manifest, so that nobody knows what it was." for dump in found if dump["checksum"] == "unknown"
+    ]
     if proof and not proof["ok"]:
         told.append(f"The last drill failed at {proof['at']}: {proof['message']}")
     return told
@@ -816,6 +820,10 @@ def sound(dump: Path) -> dict[str, Any]:
         raise DataError(f"There is no dump {dump}.")
     if not manifest_file.exists():
         return {}
+    if not manifest:
+        raise DataError(
+            f"{manifest_file.name} cannot be read; use another backup, or remove it and restore without a comparison."
+        )
     if dump.stat().st_size != manifest.get("bytes") or sha256(dump) != manifest.get("sha256"):
         raise DataError(f"{dump.name} is not what was written: its checksum differs; use another backup.")
     if globals_file.exists() and sha256(globals_file) != manifest.get("globals_sha256"):
@@ -939,6 +947,8 @@ def restore_into(settings: Mapping[str, Any], container: str, dump: Path, manife
         psql = inside(container, "psql", "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", database="postgres")
         run(psql, f"{globals_file.name} cannot be restored", input=known, stdin=None, stdout=subprocess.DEVNULL)
     owned(container, settings["user"])
+    if not manifest:
+        of_this_database(settings, container, dump)
     # None can be made anew by who is connected to it.
     beside = "template1" if settings["database"] == "postgres" else "postgres"
     with dump.open("rb") as file:
@@ -948,6 +958,15 @@ def restore_into(settings: Mapping[str, Any], container: str, dump: Path, manife
         )  # fmt: skip
     # The database is another one now.
     owned(container, settings["user"])
+
+
+def of_this_database(settings: Mapping[str, Any], container: str, dump: Path) -> None:
+    """Raise DataError where a dump without a manifest is of another database, beside which it would be restored."""
+    with dump.open("rb") as file:
+        listed = run(inside(container, "pg_restore", "--list"), f"pg_restore cannot read {dump.name}", stdin=file)
+    name = re.search(r"^; +dbname: (.*)$", listed, re.MULTILINE)
+    if name and name[1] != settings["database"]:
+        raise DataError(f"fastapi_database_name is {settings['database']} and {dump.name} was made of {name[1]}; use that one.")
 
 
 def differences(container: str, manifest: Mapping[str, Any]) -> list[str]:

@@ -33,6 +33,7 @@ def refusals(host: Mapping[str, Any], settings: Mapping[str, Any], earlier: bool
     return [
         *engine(host["engine"]),
         *disk(host["disk"], settings),
+        *lost(host, settings, earlier),
         *(
             []
             if earlier
@@ -141,6 +142,24 @@ def proof(host: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def lost(host: Mapping[str, Any], settings: Mapping[str, Any], earlier: bool) -> list[str]:
+    """Refuse to make an empty database in place of one that is gone."""
+    volume, name, others = host["volume"], settings["fastapi_name"], host["other_volumes"]
+    own = earlier or not settings.get("fastapi_database_host")
+    if volume["exists"] or not own or not (volume["lost"] or (others and not earlier)):
+        return []
+    ways = [f"write the name of the one to use into {settings['fastapi_root']}/volume ({', '.join(others)})"] if others else []
+    ways.append(f"run the playbook restore with fastapi_restore_confirm: {name}")
+    if not others:
+        ways.append(
+            f"where it is meant to be gone, take what is left away with the playbook remove and fastapi_remove_data: {name}"
+        )
+    return [
+        f"The data of {name} was in the volume {volume['name']}, which is gone, and a deploy would make an empty database; "
+        f"{', or '.join(ways)}."
+    ]
+
+
 def data(host: Mapping[str, Any], settings: Mapping[str, Any], upgrade: bool = False) -> list[str]:
     volume, root = host["volume"], settings["fastapi_root"]
     found = list(place(host, settings))
@@ -152,11 +171,10 @@ def data(host: Mapping[str, Any], settings: Mapping[str, Any], upgrade: bool = F
             f"fastapi_root is {root} and the containers of the stack {settings['fastapi_name']} were made from {elsewhere[0]}; "
             "use the root of before, or another name for another stack."
         )
-    if host["other_volumes"] and not volume["exists"] and not settings.get("fastapi_database_host"):
-        others = ", ".join(host["other_volumes"])
+    if volume["stack"] not in ("", settings["fastapi_name"]):
         found.append(
-            f"The data of {settings['fastapi_name']} was in the volume {volume['name']}, which is gone, and there is {others}; "
-            f"write the name of the one to use into {root}/volume."
+            f"The volume {volume['name']} holds the data of the stack {volume['stack']}; write the name of one of "
+            f"{settings['fastapi_name']} into {root}/volume ({', '.join(host['other_volumes']) or 'there is none'})."
         )
     wanted = postgres_major(settings["fastapi_postgres_image"])
     if volume["major"] and int(volume["major"]) != wanted and not (upgrade and int(volume["major"]) < wanted):

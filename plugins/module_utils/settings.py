@@ -19,7 +19,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ansible_collections.drydock.stack.plugins.module_utils.archive import moment
+from ansible_collections.drydock.stack.plugins.module_utils.archive import LATEST, moment
 from ansible_collections.drydock.stack.plugins.module_utils.quoting import kind
 from ansible_collections.drydock.stack.plugins.module_utils.release import TOKENS
 from ansible_collections.drydock.stack.plugins.module_utils.tuning import bytes_of
@@ -630,10 +630,12 @@ def _repository(value: str) -> str | None:
 
 
 def _target_time(value: str) -> str | None:
+    if value == LATEST:
+        return None
     try:
         moment(value)
     except ValueError:
-        return "use a time with its zone, such as 2026-01-31T02:30:00Z or 2026-01-31 03:30:00+01:00."
+        return f"use a time with its zone, such as 2026-01-31T02:30:00Z or 2026-01-31 03:30:00+01:00, or {LATEST}."
     return None
 
 

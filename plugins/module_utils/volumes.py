@@ -39,9 +39,15 @@ def owner_by(found: Mapping[str, str], root: Path) -> str:
     return found.get("drydock.user") or dumps.read_json(root / dumps.SETTINGS).get("user", "")
 
 
-def new_volume(name: str) -> str:
-    """Return a name for a volume that is not there yet."""
+def known(root: Path) -> bool:
+    """Tell whether a stack has a live volume, be it there or gone; the first one is none before anything was brought up."""
+    return (root / "current").exists() or (root / releases.VOLUME).is_file()
+
+
+def new_volume(name: str, root: Path) -> str:
+    """Return a name for a volume that is not there yet, and is not the live one's, should that be gone."""
     taken = docker_cli.docker("volume", "ls", "--format", "{{ .Name }}").split()
+    taken += [releases.live_volume(root, name)] if known(root) else []
     first, number = releases.first_volume(name), 2
     if first not in taken and not any(volume.startswith(f"{first}_") for volume in taken):
         return first
@@ -55,9 +61,7 @@ def forget(name: str, root: Path) -> None:
     under_way = dumps.read_json(root / releases.RESTORING)
     dumps.removed(f"{name}-restore")
     volume = under_way.get("volume", "")
-    # Where nothing was brought up yet, the first volume is not live before it is written down.
-    known = (root / "current").exists() or (root / releases.VOLUME).is_file()
-    if volume and not (known and volume == releases.live_volume(root, name)):
+    if volume and not (known(root) and volume == releases.live_volume(root, name)):
         dumps.removed(f"{name}-restore", volume)
     (root / releases.RESTORING).unlink(missing_ok=True)
 
@@ -96,13 +100,17 @@ def too_late(log: str) -> str:
     if "recovery ended before configured recovery target was reached" not in log:
         return ""
     last = re.search(r"last completed transaction was at log time (\S+ \S+)", log)
-    return f"the last transaction in it is of {last[1]}; use that time, or an earlier one." if last else "use an earlier time."
+    # At a time it ends before the first transaction that is later.
+    reaches = f"the last transaction in it is of {last[1]}; use an earlier time than that" if last else "use an earlier time"
+    return f"{reaches}, or latest for all that there is."
 
 
 def fill_to(
-    settings: Mapping[str, Any], root: Path, name: str, label: str, when: datetime.datetime, volume: str, before: str = ""
+    settings: Mapping[str, Any], root: Path, name: str, label: str, when: datetime.datetime | None, volume: str, before: str = ""
 ) -> dict[str, Any]:
-    """Make the volume with the data as it was at a time, and read all of it; return what there is. Raises DataError.
+    """Make the volume with the data as it was at a time, None for the latest, and read all of it; return what there is.
+
+    Raises DataError.
 
     ``label`` is the backup of the archive to begin from; of what came later, that on its timeline counts. The archive is not
     written to: what the new timeline has is archived once it is live.
@@ -116,10 +124,12 @@ def fill_to(
     # From 18 on it is below the mount, and pgBackRest does not make it.
     folder = archive.data_folder(settings["mount"], dumps.major(settings["image"]))
     dumps.run([*beside, "mkdir", "--parents", "--mode=0700", folder], f"{folder} cannot be made in the volume {volume}")
+    target = (
+        ["--type=time", f"--target={when:%Y-%m-%d %H:%M:%S.%f}+00", "--target-action=promote"] if when else ["--type=default"]
+    )
     archive.asked(
-        beside, f"{label} cannot be restored from the archive", "restore", f"--set={label}",
-        "--type=time", f"--target={when:%Y-%m-%d %H:%M:%S.%f}+00", "--target-timeline=current", "--target-action=promote",
-    )  # fmt: skip
+        beside, f"{label} cannot be restored from the archive", "restore", f"--set={label}", "--target-timeline=current", *target
+    )
     server = ["-c", "hot_standby=off", "-c", "archive_mode=on", "-c", "archive_command="]
     mounts = archive.scratch(settings, root)
     try:
@@ -127,7 +137,7 @@ def fill_to(
             own, root, container, volume, {}, durable=True, more=mounts, server=server, timeout=RECOVERY_TIMEOUT
         )
     except dumps.DataError:
-        if why := too_late(docker_cli.run("logs", "--tail", "30", container, merged=True)[1]):
+        if when and (why := too_late(docker_cli.run("logs", "--tail", "30", container, merged=True)[1])):
             raise dumps.DataError(f"The archive does not reach {when:{dumps.TIME}}: {why}") from None
         raise
     # Who owns what, the password, and who is asked for it, are those of then.

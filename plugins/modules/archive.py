@@ -22,6 +22,11 @@ options:
     description: Path on the host of the CA bundle that the build trusts, "" for none.
     type: str
     default: ""
+  known:
+    description: Whether that goes by what the host knows from its deploys, and not by this run's variables. Without an archive
+      there is nothing to do then.
+    type: bool
+    default: false
   settings:
     description: What the role's variables say about backups; set by the controller's part of this module.
     type: dict
@@ -60,6 +65,7 @@ def main():
             **arguments.STACK,
             "state": {"type": "str", "choices": ["prepared", "sound"], "required": True},
             "ca_bundle": {"type": "str", "default": ""},
+            "known": {"type": "bool", "default": False},
             "settings": {"type": "dict"},
         },
         supports_check_mode=True,
@@ -67,6 +73,10 @@ def main():
     root, settings, began = Path(module.params["root"]), module.params["settings"], time.monotonic()
     if module.check_mode:
         module.exit_json(changed=False, seconds=0.0)
+    if module.params["known"]:
+        settings = dumps.read_json(root / dumps.SETTINGS)
+        if not settings.get("pitr"):
+            module.exit_json(changed=False, seconds=0.0)
     try:
         if module.params["state"] == "prepared":
             changed = archive.prepared(settings, root, module.params["ca_bundle"])

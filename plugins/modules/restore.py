@@ -21,7 +21,7 @@ options:
     type: str
     default: ""
   target_time:
-    description: Time with a zone that the database is taken back to, "" for a dump.
+    description: Time with a zone that the database is taken back to, C(latest) for all that the archive holds, "" for a dump.
     type: str
     default: ""
   identity:
@@ -126,10 +126,10 @@ def chosen(settings, root, source, identity):
 
 
 def backup_before(settings, root, name, when):
-    """Return the backup of the archive to begin from; raises DataError."""
+    """Return the backup of the archive to begin from, for None the newest; raises DataError."""
     if not settings.get("pitr"):
         raise dumps.DataError("There is no archive to restore a time from; fastapi_pitr_enabled is false.")
-    if when > dumps.now():
+    if when and when > dumps.now():
         raise dumps.DataError(
             f"fastapi_restore_target_time is {when:{dumps.TIME}}, and now it is {dumps.now():{dumps.TIME}}; use a time of before."
         )
@@ -137,7 +137,7 @@ def backup_before(settings, root, name, when):
         # Where that fails, the archive may have what is needed all the same, which is seen in the end.
         with contextlib.suppress(dumps.DataError):
             archive.flushed(settings)
-    return archive.chosen(archive.read(settings, archive.beside(settings, root)), when, settings["image"])
+    return archive.chosen(archive.read(settings, archive.beside(settings, root)), when or dumps.now(), settings["image"])
 
 
 def image_refusal(root, image):
@@ -257,7 +257,7 @@ class Moment:
     """The data as it was at a time, out of the archive."""
 
     def __init__(self, settings, root, name, text):
-        self.settings, self.root, self.when = settings, root, archive.moment(text)
+        self.settings, self.root, self.when = settings, root, None if text == archive.LATEST else archive.moment(text)
         backup = backup_before(settings, root, name, self.when)
         self.name = backup["label"]
         dumps.room_for({"size": backup["info"]["size"]}, Path(self.name), root)
@@ -291,7 +291,9 @@ def main():
         supports_check_mode=True,
     )
     name, root = module.params["name"], Path(module.params["root"])
-    settings, runs = dumps.read_json(root / dumps.SETTINGS), (root / "current").exists()
+    settings = dumps.read_json(root / dumps.SETTINGS)
+    # Where its data is gone, nothing of it runs, and a deploy brings it up on the restored one.
+    runs = (root / "current").exists() and bool(docker_cli.inspect("volume", "inspect", releases.live_volume(root, name)))
     if module.check_mode:
         module.exit_json(changed=True, dump=module.params["source"], volume="", before=releases.live_volume(root, name))
     if not settings:
@@ -313,7 +315,7 @@ def main():
                 if target
                 else Dump(settings, root, module.params["source"], module.params["identity"])
             )
-            volume, before = new_volume(name), releases.live_volume(root, name)
+            volume, before = new_volume(name, root), releases.live_volume(root, name)
             refusal = data.refusal(runs) or (releases.ignores_volume(root / "current", name, volume) if runs else "")
             if refusal:
                 raise dumps.DataError(refusal)

@@ -118,7 +118,9 @@ images:
   returned: always
   type: dict
 volume:
-  description: C(name), C(exists), C(major) version of the data or "", C(database) and C(user) that it was made with or "".
+  description:
+    - C(name), C(exists), C(lost) where the current release had its data there and it is gone, C(major) version of the data or "",
+      C(database), C(user) and C(stack) that it was made with or "".
   returned: always
   type: dict
 database_problem:
@@ -242,6 +244,7 @@ from ansible_collections.drydock.stack.plugins.module_utils.release import (
 
 # Seconds for the front door's answer; one that takes longer is looked into by the steps of a deploy.
 ANSWER_TIMEOUT = 5
+NO_VOLUME = {"exists": False, "lost": False, "stack": "", "major": "", "database": "", "user": ""}
 NO_ENGINE = {
     "server": "",
     "compose": "",
@@ -319,15 +322,18 @@ def expected_hashes(root):
 def volume(name, root):
     found = docker_cli.inspect("volume", "inspect", name)
     if not found:
-        return {"name": name, "exists": False, "major": "", "database": "", "user": ""}
+        served = recorded(root / "current") if current(root) else {"database": "none"}
+        return {**NO_VOLUME, "name": name, "lost": not served.get("database")}
     labels = found[0].get("Labels") or {}
     data = Path(found[0]["Mountpoint"])
     # Until 17 the data is the volume itself; from 18 it lies in a folder by its major version.
     versions = [data / "PG_VERSION", data / "data" / "PG_VERSION", *sorted(data.glob("*/docker/PG_VERSION"))]
     major = next((file.read_text().strip() for file in versions if file.is_file()), "")
     return {
+        **NO_VOLUME,
         "name": name,
         "exists": True,
+        "stack": labels.get("com.docker.compose.project", ""),
         "major": major,
         "database": labels.get("drydock.database", ""),
         "user": volumes.owner_by(labels, root),
@@ -471,7 +477,7 @@ def read(parameters):
         "expected": {},
         "images": {},
         "other_volumes": [],
-        "volume": {"name": live_volume(root, name), "exists": False, "major": "", "database": "", "user": ""},
+        "volume": {**NO_VOLUME, "name": live_volume(root, name)},
         "answer": {"status": 0, "slot": ""},
         "database_problem": "",
         "archive": {},

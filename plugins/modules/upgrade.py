@@ -200,7 +200,7 @@ def done(module, name, root, settings, plan):
     with dumps.alone(root, "An upgrade"):
         lock.check(root, token)
         forget(name, root)
-        before, volume = releases.live_volume(root, name), plan["volume"] or new_volume(name)
+        before, volume = releases.live_volume(root, name), plan["volume"] or new_volume(name, root)
         if why := releases.ignores_volume(folder, name, volume):
             raise dumps.DataError(why)
         stop_application(name, module.params["drain_timeout"])

@@ -300,9 +300,10 @@ def test_a_time_that_the_archive_does_not_reach_is_told_with_the_last_one():
         "FATAL:  recovery ended before configured recovery target was reached\n"
     )
     assert volumes.too_late(log) == (
-        "the last transaction in it is of 2026-03-31 11:44:51.423988+00; use that time, or an earlier one."
+        "the last transaction in it is of 2026-03-31 11:44:51.423988+00; use an earlier time than that, "
+        "or latest for all that there is."
     )
-    assert volumes.too_late(log.splitlines()[1]) == "use an earlier time."
+    assert volumes.too_late(log.splitlines()[1]) == "use an earlier time, or latest for all that there is."
     assert volumes.too_late(log.splitlines()[0]) == ""
 
 

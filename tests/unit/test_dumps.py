@@ -100,6 +100,7 @@ def test_a_dump_that_was_changed_is_told(tmp_path, data):
 def test_roles_that_were_changed_are_told(tmp_path):
     file = put(tmp_path, name(1))
     dumps.companions(file)[0].write_text("CREATE ROLE mallory SUPERUSER")
+    assert dumps.judge(file, {})["state"] == "changed"
     with pytest.raises(dumps.DataError, match=r"globals\.sql is not what was written"):
         dumps.sound(file)
 
@@ -119,6 +120,26 @@ def test_a_dump_without_a_manifest_is_neither(tmp_path):
     dumps.companions(file)[1].unlink()
     assert dumps.judge(file, {})["state"] == "unknown"
     assert dumps.sound(file) == {}
+    (told,) = dumps.problems({}, {}, [{"name": "a.dump", "checksum": "unknown", "age_hours": 1}], dumps.now())
+    assert told == "a.dump has no manifest, so that nobody knows what it was."
+
+
+def test_a_manifest_that_cannot_be_read_is_not_taken_for_none(tmp_path):
+    file = put(tmp_path, name(1))
+    dumps.companions(file)[1].write_text("{")
+    assert dumps.judge(file, {})["state"] == "unknown"
+    with pytest.raises(dumps.DataError, match=r"json cannot be read; use another backup"):
+        dumps.sound(file)
+
+
+def test_a_dump_of_another_database_is_told_without_a_manifest(tmp_path, monkeypatch):
+    file = put(tmp_path, name(1))
+    monkeypatch.setattr(
+        dumps, "run", lambda *given, **more: ";\n; Archive created at\n;     dbname: my shop\n;     TOC Entries: 7\n"
+    )
+    dumps.of_this_database({"database": "my shop"}, "shop-restore", file)
+    with pytest.raises(dumps.DataError, match=r"fastapi_database_name is shop and \S+ was made of my shop; use that one"):
+        dumps.of_this_database({"database": "shop"}, "shop-restore", file)
 
 
 def test_what_was_cut_off_is_removed_and_nothing_else(tmp_path):
@@ -226,7 +247,7 @@ def test_who_the_superuser_is_is_written_down_once(tmp_path, superuser):
 def test_a_database_is_made_anew_from_another_one(tmp_path, monkeypatch, database, beside):
     commands = []
     monkeypatch.setattr(dumps, "run", lambda command, what, **options: commands.append(command) or "")
-    dumps.restore_into({"user": "shop", "database": database}, "shop-drill", put(tmp_path, name(1)), {})
+    dumps.restore_into({"user": "shop", "database": database}, "shop-drill", put(tmp_path, name(1)), {"server": 17})
     assert [command[-1] for command in commands if "pg_restore" in command] == [f"--dbname={beside}"]
 
 

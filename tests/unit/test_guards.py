@@ -13,7 +13,10 @@ GOOD = {
     "ports_taken": {},
     "ca_bundle_missing": False,
     "database_problem": "",
-    "volume": {"name": "shop_postgres_data", "exists": True, "major": "17", "database": "shop", "user": "shop"},
+    "volume": {
+        **{"name": "shop_postgres_data", "exists": True, "lost": False, "stack": "shop"},
+        **{"major": "17", "database": "shop", "user": "shop"},
+    },
     "password": "kept",
     "current": "old",
     "archive_problem": "",
@@ -86,6 +89,12 @@ def test_the_sample_application_is_followed_by_itself_and_by_any_other():
         ),
         ("ca_bundle_missing", True, {}, ["fastapi_build_ca_bundle is /etc/ssl", "no such file"]),
         ("volume.major", "15", {}, ["postgres:17-trixie", "PostgreSQL 15", "shop_postgres_data"]),
+        (
+            "volume.stack",
+            "shop2",
+            {},
+            ["shop_postgres_data holds the data of the stack shop2", "/opt/shop/volume", "there is none"],
+        ),
         ("volume.database", "old", {}, ["fastapi_database_name is shop", "made with old"]),
         ("volume.user", "old", {}, ["fastapi_database_user is shop", "made with old"]),
         ("password", "missing", {}, ["/opt/shop/secrets/database_password is missing", "fastapi_database_password"]),
@@ -106,8 +115,7 @@ def test_a_host_is_refused(path, value, settings, said):
 
 
 def test_a_part_of_the_data_is_not_taken_for_it():
-    volume = {"name": "shop_postgres_data", "exists": True, "major": "17", "database": "shop", "user": "shop"}
-    host = {**GOOD, "current": "", "releases": {}, "services": {}, "volume": volume, "restoring": "shop_postgres_data"}
+    host = {**GOOD, "current": "", "releases": {}, "services": {}, "restoring": "shop_postgres_data"}
     (message,) = guards.refusals(host, SETTINGS)
     assert "A restore of shop was cut off" in message
     assert guards.refusals({**host, "restoring": "shop_postgres_data_2"}, SETTINGS) == []
@@ -132,7 +140,7 @@ def test_a_password_that_is_given_mends_a_lost_file():
     ],
 )
 def test_a_database_elsewhere(changed, said):
-    volume = {"name": "shop_postgres_data", "exists": False, "major": "", "database": "", "user": ""}
+    volume = {**GOOD["volume"], "exists": False, "stack": "", "major": "", "database": "", "user": ""}
     record = {"number": 1, "sample": False, "database": {"host": "old.example.com"}}
     host = {**GOOD, "volume": volume, "releases": {"old": record}, **changed}
     found = guards.refusals(host, {**SETTINGS, **ELSEWHERE})
@@ -141,7 +149,7 @@ def test_a_database_elsewhere(changed, said):
 
 
 def test_a_new_database_has_a_superuser_that_is_not_the_applications_role():
-    volume = {"name": "shop_postgres_data", "exists": False, "major": "", "database": "", "user": ""}
+    volume = {**GOOD["volume"], "exists": False, "stack": "", "major": "", "database": "", "user": ""}
     (message,) = refusals("volume", volume, fastapi_database_user="postgres")
     assert "fastapi_database_user is postgres" in message
     assert "use another name" in message
@@ -152,8 +160,25 @@ def test_a_new_database_has_a_superuser_that_is_not_the_applications_role():
     assert refusals("volume", volume, fastapi_database_user="postgres", **ELSEWHERE, fastapi_database_password="given") == []
 
 
+def test_no_empty_database_takes_the_place_of_one_that_is_gone():
+    gone = {**GOOD["volume"], "exists": False, "lost": True, "stack": "", "major": "", "database": "", "user": ""}
+    for earlier in (False, True):
+        (message,) = guards.refusals({**GOOD, "volume": gone}, SETTINGS, earlier)
+        assert "was in the volume shop_postgres_data, which is gone, and a deploy would make an empty database" in message
+        assert "fastapi_restore_confirm: shop, or where it is meant to be gone" in message
+        assert "fastapi_remove_data: shop" in message
+    (message,) = guards.refusals({**GOOD, "volume": gone, "other_volumes": ["shop_postgres_data_2"]}, SETTINGS)
+    assert "into /opt/shop/volume (shop_postgres_data_2), or run the playbook restore" in message
+    assert "fastapi_remove_data" not in message
+    # What is elsewhere is not made, and what was there before the data went elsewhere is none that is live.
+    assert guards.refusals({**GOOD, "volume": gone}, {**SETTINGS, **ELSEWHERE, "fastapi_database_password": "given"}) == []
+    before = {**GOOD, "volume": {**gone, "lost": False}, "other_volumes": ["shop_postgres_data_2"]}
+    assert guards.refusals(before, SETTINGS, earlier=True) == []
+    assert len(guards.refusals({**before, "current": ""}, SETTINGS)) == 1
+
+
 def test_a_new_volume_takes_any_major():
-    volume = {"name": "shop_postgres_data", "exists": False, "major": "", "database": "", "user": ""}
+    volume = {**GOOD["volume"], "exists": False, "stack": "", "major": "", "database": "", "user": ""}
     assert refusals("volume", volume, fastapi_postgres_image="postgres:18-trixie") == []
 
 

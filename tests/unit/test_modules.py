@@ -465,6 +465,24 @@ def test_a_restore_that_fails_on_a_bare_host_leaves_no_part_of_the_data(tmp_path
     assert not (tmp_path / "restoring").exists()
 
 
+@pytest.mark.parametrize(
+    ("there", "live", "wanted"),
+    [
+        ("", "", "shop_postgres_data"),
+        ("shop_postgres_data", "shop_postgres_data", "shop_postgres_data_2"),
+        ("shop_postgres_data shop_postgres_data_2", "shop_postgres_data_2", "shop_postgres_data_3"),
+        # The live one is gone: what is made in its place is not live before it is whole.
+        ("", "shop_postgres_data", "shop_postgres_data_2"),
+        ("shop_postgres_data", "shop_postgres_data_2", "shop_postgres_data_3"),
+    ],
+)
+def test_a_new_volume_is_not_the_live_one(tmp_path, monkeypatch, there, live, wanted):
+    monkeypatch.setattr(docker_cli, "docker", lambda *arguments: there)
+    if live:
+        (tmp_path / "volume").write_text(f"{live}\n")
+    assert restore.new_volume("shop", tmp_path) == wanted
+
+
 # --- stack_info ---
 
 
@@ -499,13 +517,26 @@ def test_a_password_is_compared_and_not_told(tmp_path, given, found):
     assert stack_info.password(tmp_path, given) == found
 
 
+@pytest.mark.parametrize(("database", "lost"), [({}, True), ({"host": "db.example.com"}, False), (None, False)])
+def test_data_that_a_release_served_with_and_that_is_gone_is_lost(tmp_path, monkeypatch, database, lost):
+    monkeypatch.setattr(docker_cli, "inspect", lambda *arguments: [])
+    if database is not None:
+        (tmp_path / "releases" / "abc").mkdir(parents=True)
+        (tmp_path / "releases" / "abc" / "release.json").write_text(json.dumps({"id": "abc", "database": database}))
+        point_to(tmp_path, "abc")
+    assert stack_info.volume("v", tmp_path)["lost"] is lost
+
+
 @pytest.mark.parametrize("place", ["PG_VERSION", "data/PG_VERSION", "18/docker/PG_VERSION"])
 def test_the_major_version_is_read_from_the_data(tmp_path, monkeypatch, place):
     (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / place).write_text("18\n")
-    labels = {"drydock.database": "shop", "drydock.user": "me"}
+    labels = {"drydock.database": "shop", "drydock.user": "me", "com.docker.compose.project": "orders"}
     monkeypatch.setattr(docker_cli, "inspect", lambda *arguments: [{"Mountpoint": str(tmp_path), "Labels": labels}])
-    assert stack_info.volume("v", tmp_path) == {"name": "v", "exists": True, "major": "18", "database": "shop", "user": "me"}
+    assert stack_info.volume("v", tmp_path) == {
+        **{"name": "v", "exists": True, "lost": False, "stack": "orders"},
+        **{"major": "18", "database": "shop", "user": "me"},
+    }
     del labels["drydock.user"]
     (tmp_path / "backup.json").write_text('{"user": "known"}')
     assert stack_info.volume("v", tmp_path)["user"] == "known"

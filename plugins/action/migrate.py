@@ -12,7 +12,5 @@ class ActionModule(ActionBase):
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
-        arguments, login = dict(self._task.args), migrator(Settings(self._templar, task_vars))
-        if login:
-            arguments["migrator"] = login
+        arguments = {**self._task.args, **migrator(Settings(self._templar, task_vars))}
         return self._execute_module("drydock.stack.migrate", module_args=arguments, task_vars=task_vars)

@@ -44,7 +44,7 @@ def info():
     found = engine.look()
     if found["state"] != "running":
         raise EngineError(found["reason"] or f"it is {found['state']}")
-    kept = {key: found[key] for key in ("compose", "buildx", "root", "platform", "processors", "memory")}
+    kept = {key: found[key] for key in ("compose", "buildx", "root", "rootless", "platform", "processors", "memory")}
     return {"server": found["version"], **kept}
 
 

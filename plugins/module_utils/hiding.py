@@ -79,4 +79,11 @@ def password_in(value: str) -> str:
 
 
 def forms_of(secret: str) -> set[str]:
-    return {secret, quote(secret, safe=""), quote(secret), repr(secret)[1:-1], json.dumps(secret)[1:-1]}
+    # SQLAlchemy encodes less than others do, and its versions before 2 less still.
+    in_url = {
+        quote(secret, safe=""),
+        quote(secret),
+        quote(secret, safe=" +"),
+        re.sub("[:@/]", lambda found: quote(found[0], ""), secret),
+    }
+    return {secret, *in_url, repr(secret)[1:-1], json.dumps(secret)[1:-1]}

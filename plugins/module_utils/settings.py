@@ -842,6 +842,12 @@ def _migrator(settings: Mapping[str, Any]) -> Iterator[str]:
             f"{told}, and fastapi_database_host is not set: the stack's own database belongs to the application's role; "
             "leave it out."
         )
+    named = settings.get("fastapi_database_env", DATABASE_ENV)
+    if isinstance(named, Mapping) and "url" not in named and not {"user", "password"} <= named.keys():
+        yield (
+            f"{told}, and fastapi_database_env names neither url nor both user and password, so that a migration would not get "
+            "its login; name them."
+        )
     if user == settings.get("fastapi_database_user"):
         yield f"{told}, as is fastapi_database_user; give another role, or leave it out."
 

@@ -63,7 +63,8 @@ EXAMPLES = r"""
 RETURN = r"""
 engine:
   description:
-    - Versions C(server), C(compose), C(buildx); C(root) folder; C(platform); C(processors); C(memory) in bytes; C(problem) or "".
+    - Versions C(server), C(compose), C(buildx); C(root) folder; C(rootless); C(platform); C(processors); C(memory) in bytes;
+      C(problem) or "".
   returned: always
   type: dict
 releases:
@@ -250,6 +251,7 @@ NO_ENGINE = {
     "compose": "",
     "buildx": "",
     "root": "",
+    "rootless": False,
     "platform": "",
     "processors": os.cpu_count() or 1,
     "memory": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),

@@ -219,22 +219,18 @@ def database_settings(settings: Mapping[str, Any], user: str, password: str, pas
 
 
 def migrator(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the role that migrates, {} where it is the application's own.
-
-    C(user) and C(password), and what a migration is given in place of the application's: C(variables), and C(secrets), which
-    are files where C(as_files) is true.
-    """
+    """Return what the module migrate is told of the role that migrates, {} where it is the application's own."""
     user = settings.get("fastapi_database_migrator_user")
     if not user:
         return {}
     password = settings["fastapi_database_migrator_password"]
     known, named = database_settings(settings, user, password, password), settings["fastapi_database_env"]
     return {
-        "user": user,
-        "password": password,
-        "variables": {named["user"]: user} if "user" in named else {},
-        "secrets": {named[part]: known[part] for part in SECRET_SETTINGS if part in named},
-        "as_files": settings["fastapi_secrets_as_files"],
+        "migrator_user": user,
+        "migrator_password": password,
+        "migrator_variables": {named["user"]: user} if "user" in named else {},
+        "migrator_secrets": {named[part]: known[part] for part in SECRET_SETTINGS if part in named},
+        "secrets_as_files": settings["fastapi_secrets_as_files"],
     }
 
 

@@ -17,6 +17,16 @@ APP = HERE / "app"
 UPDATES = 10
 KILLS = 20
 SLOW = 10
+TELLS_ITS_LOGIN = (
+    (APP / "migrations" / "env.py")
+    .read_text()
+    .replace(
+        "with create_engine",
+        "login = make_url(url).set(drivername='postgresql+psycopg2')\n"
+        "print('as', login.username, 'with the password', login.password + ', at', login.render_as_string(False))\n"
+        "with create_engine",
+    )
+)
 ADDS_A_COLUMN = "ALTER TABLE written ADD COLUMN IF NOT EXISTS note text"
 
 
@@ -480,7 +490,7 @@ def test_a_database_elsewhere(server, elsewhere):
 
 def test_a_role_of_its_own_migrates(server, elsewhere, tmp_path):
     """A database elsewhere that a role of its own migrates: the application's may change no table, the login stays nowhere."""
-    secret = "keep's%20two@/$"
+    secret = "keep's\\%20\"two@/$"
 
     def deploy(password, **more):
         run = server.run(
@@ -523,9 +533,17 @@ def test_a_role_of_its_own_migrates(server, elsewhere, tmp_path):
     run = deploy(secret, fastapi_source=source(tmp_path, files))
     assert run.process.returncode == 0, run.output[-3000:]
     assert ask("plain", "SELECT version_num FROM alembic_version") == "a000000000002"
+    files = {"migrations/versions/0003.py": migration("SELECT 1/0", 3), "migrations/env.py": TELLS_ITS_LOGIN}
+    run = deploy(secret, fastapi_source=source(tmp_path, files))
+    assert run.process.returncode != 0
+    assert "as keeper with the password ***, at postgresql+psycopg2://keeper:***@" in run.output
+    # Nothing is migrated by a rollback, which is not told of the role.
+    run = server.run("rollback", fastapi_name="outside", fastapi_rollback_ignore_migrations=True)
+    assert run.process.returncode == 0, run.output[-3000:]
     search = ["docker", "exec", server.name, "grep", "--recursive", "--files-with-matches", "--fixed-strings", "--devices=skip"]
-    found = subprocess.run([*search, secret, "/opt/outside", "/run"], capture_output=True, text=True, check=False)
-    assert found.stdout == ""
+    for form in (secret, repr(secret)[1:-1]):
+        found = subprocess.run([*search, form, "/opt/outside", "/run", "/var/log"], capture_output=True, text=True, check=False)
+        assert found.stdout == ""
     assert server.sh("ls /run | grep drydock", check=False) == ""
 
 

@@ -8,7 +8,7 @@ from ansible_collections.drydock.stack.plugins.module_utils import guards
 
 GOOD = {
     "user": 0,
-    "engine": {"problem": "", "server": "26.1.5+dfsg1", "compose": "2.26.1-4", "buildx": "0.13.1+ds1"},
+    "engine": {"problem": "", "rootless": False, "server": "26.1.5+dfsg1", "compose": "2.26.1-4", "buildx": "0.13.1+ds1"},
     "disk": {"engine": 50 * 10**9, "stack": 40 * 10**9},
     "ports_taken": {},
     "ca_bundle_missing": False,
@@ -75,6 +75,7 @@ def test_the_sample_application_is_followed_by_itself_and_by_any_other():
         ("services.db.folder", "/srv/shop/releases/old", {}, ["fastapi_root is /opt/shop", "made from /srv/shop/releases/old"]),
         ("current", "old", {"fastapi_source": str(SAMPLE)}, ["the sample application", "not given", "runs another one"]),
         ("engine.problem", "permission denied", {}, ["permission denied", "docker_host"]),
+        ("engine.rootless", True, {}, ["The engine is rootless", "runs as root"]),
         ("engine.server", "24.0.9", {}, ["Docker Engine is 24.0.9", "25 or later"]),
         ("engine.compose", "2.23.3", {}, ["compose plugin is 2.23.3", "2.24 or later"]),
         ("engine.compose", "", {}, ["compose plugin is missing", "2.24 or later"]),

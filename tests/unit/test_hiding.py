@@ -76,3 +76,9 @@ def test_a_value_of_an_env_file_is_read_as_it_was_written(value):
 
 def test_what_the_caller_knows_beside_is_hidden_too(root):
     assert hiding.hider(root, ["a'b"])("pw1, a'b, a%27b") == "***, ***, ***"
+
+
+def test_what_sqlalchemy_makes_of_a_password_is_hidden(tmp_path):
+    """In a URL its versions from 2 on leave a space and a plus as they are, and those before encode three characters alone."""
+    hide = hiding.hider(tmp_path, ["a+b/c &%d"])
+    assert hide("a+b%2Fc %26%25d") == hide("a+b%2Fc &%d") == "***"

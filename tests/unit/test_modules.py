@@ -710,26 +710,33 @@ def test_an_earlier_major_version_needs_the_volume_of_before(monkeypatch):
 def test_a_migration_gets_the_login_of_its_role_in_no_command_line(tmp_path, monkeypatch, as_files):
     monkeypatch.setattr(migrate, "LOGIN", tmp_path)
     monkeypatch.setattr(migrate, "APP_UID", os.getuid())
-    (tmp_path / "drydock-shop-migrate").mkdir()
-    (tmp_path / "drydock-shop-migrate" / "left").touch()
-    login = {"variables": {"DB_USER": "keeper"}, "secrets": {"DB_PASSWORD": "a'b"}, "as_files": as_files}
-    with migrate.login_of(login, "shop-migrate") as (given, options):
-        assert "a'b" not in " ".join(options)
+    folder = tmp_path / "drydock-shop-migrate"
+    folder.mkdir()
+    (folder / "left").touch()
+    login = {
+        "migrator_variables": {"DB_USER": "keeper"},
+        "migrator_secrets": {"DB_PASSWORD": "a'b"},
+        "secrets_as_files": as_files,
+    }
+    with migrate.login_of(login, "shop-migrate") as (given, words):
+        assert "a'b" not in " ".join(words)
         if as_files:
-            file = tmp_path / "drydock-shop-migrate" / "DB_PASSWORD"
+            file = folder / "DB_PASSWORD"
             assert (file.read_text(), file.stat().st_mode & 0o777) == ("a'b", 0o400)
-            assert given == {"DB_USER": "keeper", "DB_PASSWORD_FILE": "/run/migrator/DB_PASSWORD"}
-            mount = ["--volume", f"{file}:/run/migrator/DB_PASSWORD:ro"]
-            assert options == [*mount, "--env", "DB_USER", "--env", "DB_PASSWORD_FILE"]
+            assert [path.name for path in folder.iterdir()] == ["DB_PASSWORD"]
+            assert given == {"DB_USER": "keeper"}
+            assert words == ["--volume", f"{file}:/run/secrets/DB_PASSWORD:ro", "--env", "DB_USER"]
         else:
             assert given == {"DB_USER": "keeper", "DB_PASSWORD": "a'b"}
-            assert options == ["--env", "DB_USER", "--env", "DB_PASSWORD"]
-    if as_files:
-        assert list(tmp_path.iterdir()) == []
+            assert words == ["--env", "DB_USER", "--env", "DB_PASSWORD"]
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_a_migration_by_the_applications_role_is_given_nothing():
-    with migrate.login_of(None, "shop-migrate") as told:
+@pytest.mark.parametrize("as_files", [False, True])
+def test_a_migration_by_the_applications_role_is_given_nothing(tmp_path, monkeypatch, as_files):
+    monkeypatch.setattr(migrate, "LOGIN", tmp_path)
+    none = {"migrator_variables": {}, "migrator_secrets": {}, "secrets_as_files": as_files}
+    with migrate.login_of(none, "shop-migrate") as told:
         assert told == ({}, [])
 
 
@@ -748,11 +755,11 @@ def test_what_a_migration_is_given_follows_from_the_variables():
     assert render.migrator(given) == {}
     login = {"fastapi_database_migrator_user": "keeper", "fastapi_database_migrator_password": "a/b"}
     assert render.migrator(given | login) == {
-        "user": "keeper",
-        "password": "a/b",
-        "variables": {"PGUSER": "keeper"},
-        "secrets": {"URL": "postgresql://keeper:a%2Fb@db.example.com:5432/shop"},
-        "as_files": True,
+        "migrator_user": "keeper",
+        "migrator_password": "a/b",
+        "migrator_variables": {"PGUSER": "keeper"},
+        "migrator_secrets": {"URL": "postgresql://keeper:a%2Fb@db.example.com:5432/shop"},
+        "secrets_as_files": True,
     }
 
 

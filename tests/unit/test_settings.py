@@ -580,6 +580,16 @@ def test_a_good_value_is_taken(values: dict[str, Any]) -> None:
         (
             {
                 "fastapi_database_host": "db.example.com",
+                "fastapi_database_migrator_user": "keeper",
+                "fastapi_database_migrator_password": "p",
+                "fastapi_database_env": {"host": "DB_HOST", "password": "DB_PASSWORD"},
+            },
+            "fastapi_database_migrator_user is keeper, and fastapi_database_env names neither url nor both user and password, so "
+            "that a migration would not get its login; name them.",
+        ),
+        (
+            {
+                "fastapi_database_host": "db.example.com",
                 "fastapi_database_user": "app",
                 "fastapi_database_migrator_user": "app",
                 "fastapi_database_migrator_password": "p",

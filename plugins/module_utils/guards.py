@@ -32,8 +32,8 @@ def refusals(host: Mapping[str, Any], settings: Mapping[str, Any], earlier: bool
         return [f"The engine cannot be asked ({host['engine']['problem']}); start it, or let the role docker_host do so."]
     if host["engine"]["rootless"]:
         return [
-            "The engine is rootless, and what belongs to the users in a stack's containers would belong to others on the host; use "
-            "one that runs as root."
+            "The engine is rootless, and what belongs to the users in a stack's containers would belong to others on the host; "
+            "use one that runs as root."
         ]
     return [
         *engine(host["engine"]),

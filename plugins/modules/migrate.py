@@ -15,7 +15,7 @@ description:
     and kept nowhere.
 options:
   migrator_user:
-    description: Role that migrates a database elsewhere, "" for the application's own; set, with what follows, by the action plugin.
+    description: Role that migrates a database elsewhere, "" for the application's own; the action plugin sets all of these.
     type: str
     default: ""
   migrator_password:

@@ -109,6 +109,10 @@ drill: venv ## Prove the newest backup by restoring it beside the live database:
 logs: venv ## Show the end of a log: make logs NAME=shop SERVICE=db LAST=200
 	$(ANSIBLE_PLAYBOOK) playbooks/logs.yml $(VARIABLES)
 
+.PHONY: digests
+digests: venv ## Show the images with the digests of now, for the variables of a deploy
+	$(ANSIBLE_PLAYBOOK) playbooks/digests.yml $(VARIABLES)
+
 .PHONY: remove
 remove: venv ## Take a stack away, its data stays: make remove NAME=shop
 	$(ANSIBLE_PLAYBOOK) playbooks/remove.yml $(VARIABLES)

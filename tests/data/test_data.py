@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -177,6 +178,16 @@ def test_copies_while_their_place_is_away(server, tmp_path):
     assert json.loads(server.sh("cat /opt/fault/backup.json"))["copy_to"] == "/srv/copies"
     server.works("deploy")
     server.is_clean()
+
+
+def test_images_by_their_digests(server):
+    """What `digests` shows is taken by a deploy as it stands, and is the same image."""
+    said = server.works("digests")
+    found = dict(re.findall(r"(fastapi_\w+_image): (\S+:[\w.-]+@sha256:[0-9a-f]{64})", said))
+    assert len(found) == 3, said[-3000:]
+    server.works("deploy", **found)
+    assert server.sh("docker inspect --format '{{.Config.Image}}' fault-db-1") == found["fastapi_postgres_image"]
+    server.works("deploy")
 
 
 # --- Restore ---

@@ -77,13 +77,14 @@ TAKEN: dict[str, tuple[Shape, list[str]]] = {
     "a long path": (lambda root: put(root / "/".join(["d" * 99] * 9) / "x"), ["/".join(["d" * 99] * 9) + "/x"]),
     "names of other scripts": (lambda root: put(root / "é" / "e\u0301" / "ﬁ😀"), ["é/e\u0301/ﬁ😀"]),
     "names that differ in case": (lambda root: (put(root / "a"), put(root / "A")), ["A", "a"]),
+    "names that differ in their composition": (lambda root: (put(root / "é"), put(root / "e\u0301")), ["e\u0301", "é"]),
     "a hard link": (lambda root: (put(root / "a"), os.link(root / "a", root / "b")), ["a", "b"]),
     "a hard link to a file outside": (lambda root: os.link(root.parent / "outside", root / "b"), ["b"]),
     "circular symlinks": (circle, ["a", "b", "d/up", "d/x", "self"]),
     "a sparse file": (lambda root: sparse(root / "s", 20 * 2**20), ["s"]),
     "secrets": (lambda root: [put(root / name) for name in (".env", "a/id_rsa", "b/x.pem", ".ssh/config", ".netrc")], []),
     "empty folders": (lambda root: (root / "a" / "b").mkdir(parents=True), []),
-    "5,000 files": (lambda root: many(root, 5000), [f"{number % 50}/{number}.txt" for number in range(5000)]),
+    "50,000 files": (lambda root: many(root, 50000), [f"{number % 50}/{number}.txt" for number in range(50000)]),
 }
 # What is refused, by the shape, with what the message begins with.
 REFUSED: dict[str, tuple[Shape, str]] = {

@@ -53,7 +53,11 @@ def test_every_rule_of_the_two_sections_is_told(rules):
 
 def test_the_tests_that_are_named_are_there():
     named = set(re.findall(r"`(test_\w+)`", PAGE))
-    files = [*ROOT.glob("tests/*/test_security.py"), *ROOT.glob("tests/contract/test_*.py")]
+    files = [
+        *ROOT.glob("tests/*/test_security.py"),
+        *ROOT.glob("tests/contract/test_*.py"),
+        *ROOT.glob("tests/properties/test_*.py"),
+    ]
     assert named - {name for file in files for name in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE)} == set()
 
 
@@ -63,3 +67,14 @@ def test_the_counts_are_those_of_the_tests():
     assert f"- {len(hostile.SHAPES)} shapes of requests" in PAGE
     assert f"headers. {refused} of them" in PAGE
     assert "2,000 connections" in PAGE and hostile.CROWD == 2000
+
+
+def test_what_is_tried_is_what_the_tests_try():
+    trees = load(ROOT / "tests" / "properties" / "test_trees.py")
+    assert f"| {len(trees.TAKEN)} shapes that are taken, {len(trees.REFUSED)} that are refused |" in PAGE
+    values = (ROOT / "tests" / "properties" / "test_values.py").read_text()
+    examples, sets = re.findall(r"@steady\((\d+)\)", values)
+    assert f"| {examples} examples of each |" in PAGE and f"| {sets} sets |" in PAGE
+    seed = re.search(r"lab_seed: (\d+)", (ROOT / "molecule" / "default" / "vars" / "main.yml").read_text())
+    assert f"100 examples of each operation, seed {seed[1]} " in PAGE
+    assert "--max-examples=100\n" in (ROOT / "molecule" / "default" / "tasks" / "fuzz.yml").read_text()

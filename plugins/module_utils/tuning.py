@@ -25,15 +25,14 @@ def bytes_of(size: str) -> int:
     return int(float(match[1]) * UNITS[match[2].lower()])
 
 
-def workers(cpus: float, memory_bytes: int, shares_host: bool) -> int:
+def workers(cpus: float, memory_bytes: int) -> int:
     """Return how many processes of uvicorn fit: max(1, min(floor(cpus), (memory - 64 MB) / 150 MB)).
 
-    `cpus` and `memory_bytes` are the limits of the application's container, or else what the host has. Where the
-    database runs on the same host (`shares_host`) it is half as many, and at least 1: the rest is the database's.
+    `cpus` and `memory_bytes` are what the application may use. A database on the same host takes none of them away: where the
+    processors are busy it goes first, by its shares, and nearly all of what a request costs is the application's.
     Source: one process per processor is the advice of uvicorn's deployment guide; the sizes are measured.
     """
-    fitting = min(math.floor(cpus), (memory_bytes - BASE) // PER_WORKER)
-    return max(1, fitting // 2 if shares_host else fitting)
+    return max(1, min(math.floor(cpus), (memory_bytes - BASE) // PER_WORKER))
 
 
 def quantised(size: int) -> int:

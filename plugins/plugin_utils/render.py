@@ -253,8 +253,9 @@ def worker_count(settings: Mapping[str, Any], engine: Mapping[str, Any]) -> int:
     if settings.get("fastapi_workers"):
         return int(settings["fastapi_workers"])
     processors = float(settings["fastapi_app_cpu_limit"] or engine["processors"])
-    memory = bytes_of(settings["fastapi_app_memory_limit"]) if settings["fastapi_app_memory_limit"] else engine["memory"]
-    return workers(processors, memory, shares_host=True)
+    limit = settings["fastapi_app_memory_limit"]
+    # Of a host without limits the other half is the database's.
+    return workers(processors, bytes_of(limit) if limit else quantised(engine["memory"]) // 2)
 
 
 def database_memory(settings: Mapping[str, Any], engine: Mapping[str, Any]) -> int:

@@ -50,7 +50,7 @@ NOT_ASKED: dict[str, str] = {
     "CIS 4.2": "which images are trusted is yours to say: `fastapi_python_image` and its like take a digest",
     "CIS 4.4": "scan and rebuild: give the images by digest; `make digests` prints those of now, and a deploy with them rebuilds",
     "CIS 4.5": "content trust (Notary) has no successor in Docker; a digest says which image it is",
-    "CIS 4.12": "no artifact of the project is signed; hashes of requirements are enforced; `fastapi_extra_requirements` have none",
+    "CIS 4.12": "no artifact is signed; hashes of requirements are enforced, `fastapi_extra_requirements` has none",
     "CIS 5.2": "AppArmor is the kernel's: Docker's profile is taken where there is one; the lab's kernel has none",
     "CIS 5.3": "SELinux is the kernel's: Docker's labels are taken where it is there; Debian and Ubuntu have none",
     "CIS 5.23": "`docker exec` is the operator's; the collection never runs it with privileges",

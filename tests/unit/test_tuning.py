@@ -18,28 +18,25 @@ MEGABYTE = 1024**2
 
 
 @pytest.mark.parametrize(
-    ("cpus", "megabytes", "shares_host", "expected"),
+    ("cpus", "megabytes", "expected"),
     [
-        (1, 1024, False, 1),
-        (4, 8192, False, 4),
-        (4, 8192, True, 2),
-        (5, 8192, True, 2),
-        (1.9, 8192, False, 1),
-        (0.5, 8192, False, 1),
-        (8, 64 + 3 * 150, False, 3),
-        (8, 64 + 3 * 150 - 1, False, 2),
-        (8, 64 + 3 * 150, True, 1),
-        (8, 10, False, 1),
-        (1, 1024, True, 1),
+        (1, 1024, 1),
+        (2, 1024, 2),
+        (4, 8192, 4),
+        (1.9, 8192, 1),
+        (0.5, 8192, 1),
+        (8, 64 + 3 * 150, 3),
+        (8, 64 + 3 * 150 - 1, 2),
+        (8, 10, 1),
     ],
 )
-def test_workers(cpus: float, megabytes: int, shares_host: bool, expected: int) -> None:
-    assert workers(cpus, megabytes * MEGABYTE, shares_host) == expected
+def test_workers(cpus: float, megabytes: int, expected: int) -> None:
+    assert workers(cpus, megabytes * MEGABYTE) == expected
 
 
-@given(st.floats(0.01, 1024), st.integers(0, 2**42), st.booleans())
-def test_workers_fit(cpus: float, memory: int, shares_host: bool) -> None:
-    found = workers(cpus, memory, shares_host)
+@given(st.floats(0.01, 1024), st.integers(0, 2**42))
+def test_workers_fit(cpus: float, memory: int) -> None:
+    found = workers(cpus, memory)
     assert isinstance(found, int) and found >= 1
     assert found == 1 or (found <= cpus and (64 + 150 * found) * MEGABYTE <= memory)
 

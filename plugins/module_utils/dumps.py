@@ -1136,9 +1136,10 @@ def ran(command: str, settings: Mapping[str, Any], root: Path) -> int:
     """Make a backup or a drill, say what it came to, and return the code to end with."""
     try:
         told = (backup if command == "backup" else drill)(settings, root)
-    except (DataError, OSError) as error:
-        sys.stderr.write(f"{settings['name']}: the {command} failed: {error}\n")
-        alert(settings, f"{settings['name']}: the {command} failed: {error}")
+    except Exception as error:  # Whatever it is, an operator is told.
+        why = str(error) if isinstance(error, (DataError, OSError)) else repr(error)
+        sys.stderr.write(f"{settings['name']}: the {command} failed: {why}\n")
+        alert(settings, f"{settings['name']}: the {command} failed: {why}")
         return 1
     size = f", {told['bytes'] / 10**6:.1f} MB" if "bytes" in told else ""
     sys.stdout.write(f"{settings['name']}: {command} of {told['name']}{size} in {told['seconds']} s\n")

@@ -254,6 +254,8 @@ def test_no_image_holds_a_secret(canary):
     assert images
     assert canary.search(f"docker image inspect {images}; for i in {images}; do docker image history --no-trunc $i; done") == []
     assert canary.search(f"docker save {images}") == []
+    # It can be read at all: what the application is made of stands there.
+    assert int(canary.server.sh(f"docker save {images} | grep --text --count 'ready for itself alone'"))
 
 
 def test_no_container_tells_a_secret_but_its_own_environment(canary):

@@ -37,6 +37,8 @@ class Writer:
 
 def test_the_timer_makes_a_backup_and_a_drill_proves_it(server, figure):
     """The timer's unit makes a backup, a drill proves it, and status says both."""
+    timer = "drydock-fault-backup.timer"
+    assert server.sh(f"systemctl is-enabled {timer}; systemctl is-active {timer}").split() == ["enabled", "active"]
     server.sql(BIG)
     name = server.backup()
     manifest = server.manifest(name)

@@ -540,9 +540,11 @@ def test_a_role_of_its_own_migrates(server, elsewhere, tmp_path):
     # Nothing is migrated by a rollback, which is not told of the role.
     run = server.run("rollback", fastapi_name="outside", fastapi_rollback_ignore_migrations=True)
     assert run.process.returncode == 0, run.output[-3000:]
+    server.sh("journalctl --no-pager --all --output=export > /root/journal")
+    assert server.sh("grep --text --count 'Invoked with.* migrator_user=keeper' /root/journal") != "0"
     search = ["docker", "exec", server.name, "grep", "--recursive", "--files-with-matches", "--fixed-strings", "--devices=skip"]
     for form in (secret, repr(secret)[1:-1]):
-        found = subprocess.run([*search, form, "/opt/outside", "/run", "/var/log"], capture_output=True, text=True, check=False)
+        found = subprocess.run([*search, form, "/opt/outside", "/run", "/root"], capture_output=True, text=True, check=False)
         assert found.stdout == ""
     assert server.sh("ls /run | grep drydock", check=False) == ""
 

@@ -133,13 +133,21 @@ def test_the_plan_is_what_happens(server, tmp_path, changes):
 # --- A release that cannot be made ---
 
 
-def test_a_dependency_that_does_not_exist(server, tmp_path):
-    """A dependency that does not exist: given up with the resolver's words, nothing changed."""
+@pytest.mark.parametrize(
+    ("requirements", "said"),
+    [
+        ("fastapi\nuvicorn[standard]\ndrydock-has-no-such-package\n", "drydock-has-no-such-package was not found"),
+        (f"six==1.17.0 --hash=sha256:{'0' * 64}\n", "Hash mismatch for `six==1.17.0`"),
+    ],
+    ids=["missing", "other hash"],
+)
+def test_a_dependency_that_does_not_exist(server, tmp_path, requirements, said):
+    """A dependency that does not exist, or is not the one of the hash: given up with the resolver's words, nothing changed."""
     server.fails(
         "build | Ensure the build succeeded",
-        "drydock-has-no-such-package was not found",
+        said,
         "serves as before",
-        fastapi_source=source(tmp_path, {"requirements.txt": "fastapi\nuvicorn[standard]\ndrydock-has-no-such-package\n"}),
+        fastapi_source=source(tmp_path, {"requirements.txt": requirements}),
     )
 
 

@@ -167,7 +167,7 @@ def test_a_source_that_is_gone(server, tmp_path):
 
 def test_a_dockerfile_of_the_users_own(server, tmp_path):
     """The user's own Dockerfile takes the place of the template's: same gates, same flip."""
-    python = server.sh("sed -n 's/^FROM \\(.*\\) AS builder$/\\1/p' /opt/fault/current/Dockerfile")
+    python = server.sh("sed -n 's/^FROM \\(.*\\) AS uv$/\\1/p' /opt/fault/current/Dockerfile")
     file = tmp_path / "Dockerfile"
     file.write_text(
         f"FROM {python}\nWORKDIR /srv\nCOPY requirements.txt .\n"

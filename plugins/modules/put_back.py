@@ -154,11 +154,12 @@ def services(name, root, plan, host):
     current = root / "releases" / host["current"]
     wanted = dict(line.split() for line in compose(current, "config", "--hash", "*").splitlines())
     changed = []
-    for service in ("db", "proxy"):
+    # A database elsewhere has no container.
+    for service in sorted({"db", "proxy"} & set(wanted)):
         found = containers.look(containers.name_of(name, service))
         labels = found["Config"]["Labels"] if found else {}
-        same = labels.get("com.docker.compose.config-hash") == wanted.get(service) and found["State"]["Status"] == "running"
-        if service in wanted and not same:
+        same = labels.get("com.docker.compose.config-hash") == wanted[service] and found["State"]["Status"] == "running"
+        if not same:
             changed.append(service)
     # It is written before the front door is made anew, and read whenever that starts.
     caddyfile, kept = root / "proxy" / "Caddyfile", (current / "Caddyfile").read_bytes()

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.drydock.stack.plugins.module_utils import docker_cli
@@ -61,6 +63,29 @@ def state(found: dict[str, Any]) -> str:
         killed = ", killed for want of memory" if told["OOMKilled"] else ""
         return f"{told['Status']} with {told['ExitCode']}{killed}"
     return told["Status"]
+
+
+def workers(found: dict[str, Any]) -> set[int]:
+    """Return the processes that uvicorn's supervisor in a container has started, by their ids on the host.
+
+    It replaces one that ends, which the container's own state does not tell. Without a supervisor there is none.
+    """
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        # The name, in brackets, may have brackets and spaces of its own; the state and the parent follow it.
+        with contextlib.suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_bytes().rpartition(b")")[2].split()[1])
+    first = found["State"]["Pid"]
+    # The first process is the supervisor, or the init that has started it.
+    supervisors = {first, *(process for process, parent in parents.items() if parent == first)}
+    return {process for process, parent in parents.items() if parent in supervisors and is_spawned(process)}
+
+
+def is_spawned(process: int) -> bool:
+    """Tell whether a process was started by Python's multiprocessing."""
+    with contextlib.suppress(OSError):
+        return b"--multiprocessing-fork" in Path("/proc", str(process), "cmdline").read_bytes()
+    return False
 
 
 def drain(stack: str, service: str, seconds: float) -> tuple[float, int]:

@@ -32,6 +32,11 @@ options:
     description: How often the container has been started anew before, as M(drydock.stack.slot_ready) returned it.
     type: int
     default: 0
+  workers:
+    description: The processes of its workers, which must go on running as well, as M(drydock.stack.slot_ready) returned them.
+    type: list
+    elements: int
+    default: []
 extends_documentation_fragment:
   - drydock.stack.options.stack
   - drydock.stack.options.token
@@ -65,13 +70,15 @@ from ansible_collections.drydock.stack.plugins.module_utils.release import flip
 PAUSE = 0.5
 
 
-def settled(container, seconds, restarts):
-    """Watch the container for so long; return why it did not go on running, "" where it did."""
+def settled(container, seconds, restarts, workers):
+    """Watch the container and its workers for so long; return why they did not go on running, "" where they did."""
     end = time.monotonic() + seconds
     while True:
         found = containers.look(container)
         if not found or found["State"]["Status"] != "running" or found["RestartCount"] > restarts:
             return f"The container {container} is {containers.state(found) if found else 'gone'}."
+        if not containers.workers(found).issuperset(workers):
+            return f"A worker of the container {container} has ended, and was started anew."
         left = end - time.monotonic()
         if left <= 0:
             return ""
@@ -87,6 +94,7 @@ def main():
             "timeout": {"type": "float", "default": 30},
             "settle": {"type": "float", "default": 0},
             "restarts": {"type": "int", "default": 0},
+            "workers": {"type": "list", "elements": "int", "default": []},
             **arguments.TOKEN,
         },
         supports_check_mode=True,
@@ -99,7 +107,7 @@ def main():
         changed = flip(Path(options["root"]), options["slot"])
         why = Probe(options["probe"], Path(options["root"])).until(options["slot"], options["timeout"])
         container = containers.name_of(options["name"], f"app-{options['slot']}")
-        why = why or settled(container, options["settle"], options["restarts"])
+        why = why or settled(container, options["settle"], options["restarts"], options["workers"])
     except (lock.LockLostError, docker_cli.EngineError, OSError) as error:
         module.fail_json(msg=str(error))
     if why:

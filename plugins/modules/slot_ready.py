@@ -71,6 +71,11 @@ restarts:
   description: How often the container was started anew.
   returned: when it can serve
   type: int
+workers:
+  description: The processes of the application's workers, none where it is a single process.
+  returned: when it can serve
+  type: list
+  elements: int
 status:
   description: Status of the answer through the network, 0 where it was not asked.
   returned: always
@@ -183,7 +188,8 @@ def main():
     except docker_cli.EngineError as error:
         module.fail_json(msg=f"The slot could not be started: {error}", **told)
     left()
-    module.exit_json(changed=found.get("Id") != before.get("Id"), restarts=restarts, **told)
+    workers = sorted(containers.workers(containers.look(container)))
+    module.exit_json(changed=found.get("Id") != before.get("Id"), restarts=restarts, workers=workers, **told)
 
 
 if __name__ == "__main__":

@@ -186,28 +186,31 @@ def test_a_dockerfile_of_the_users_own(server, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("fault", "step", "said"),
+    ("fault", "workers", "step", "said"),
     [
-        ("never ready", "start | Ensure the release runs", "Its health check said: HTTP/1.1 503"),
+        ("never ready", 2, "start | Ensure the release runs", "Its health check said: HTTP/1.1 503"),
         (
             "ready for itself alone",
+            2,
             "start | Ensure the release runs",
             "answers 500 instead of 200 to /readyz through the network",
         ),
-        ("crash after 3 s", "activate | Ensure the front door sends", "it has ended, and was started anew"),
+        ("crash after 3 s", 1, "activate | Ensure the front door sends", "it has ended, and was started anew"),
+        ("crash after 3 s", 2, "activate | Ensure the front door sends", "A worker of the container fault-app-"),
         (
             "wrong through the front door",
+            2,
             "activate | Ensure the front door sends",
             "answers 500 instead of 200: the fault of the test",
         ),
     ],
 )
-def test_a_release_that_does_not_serve(server, load, fault, step, said, figure):
-    """A release that never gets healthy, is ready for itself alone, crashes after 3 s, or answers wrongly through the front
-    door: given up with its log, the old one serves on.
+def test_a_release_that_does_not_serve(server, load, fault, workers, step, said, figure):
+    """A release that never gets healthy, is ready for itself alone, crashes after 3 s, as a whole or a worker of it, or answers
+    wrongly through the front door: given up with its log, the old one serves on.
     """
     clients = load(connections=2, pause=0.05)
-    server.fails(f"was given up at: {step}", said, "serves as before", lab_fault=fault)
+    server.fails(f"was given up at: {step}", said, "serves as before", lab_fault=fault, fastapi_workers=workers)
     told = clients.stop()
     figure(f"{told['failures']} of {told['requests']} requests failed")
     if step.startswith("start"):
@@ -259,8 +262,10 @@ def test_a_migration_is_ahead_of_a_release_that_is_given_up(server, tmp_path):
 
 def test_killed_at_any_moment_the_next_run_converges(server, load, figure):
     """Killed at 20 moments, clients asking, twice on end: the next run converges, no request fails, nothing is left over."""
-    began = time.monotonic()
+    # The first one may have an image to build.
     server.deploy()
+    began = time.monotonic()
+    server.run(lab_edition=server.next_edition())
     update = time.monotonic() - began
     chosen = random.Random(20)  # noqa: S311 (the same parts of an update in each run)
     moments = sorted(update * chosen.uniform(0.05, 1) for _ in range(KILLS))

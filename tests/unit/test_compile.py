@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -124,5 +125,10 @@ def test_many_files_are_all_compiled(folder: Path, cache: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(folder: Path, cache: Path) -> None:
+    # Be it new, or known.
+    run(cache, folder)
+    shutil.rmtree(folder / "package" / "__pycache__")
     (folder / "package" / "__pycache__").write_text("in the way")
+    assert run(cache, folder, code=1) == ""
+    shutil.rmtree(cache)
     assert run(cache, folder, code=1) == ""

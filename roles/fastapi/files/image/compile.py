@@ -28,7 +28,8 @@ def sources(folder, without):
 
 
 def remember(entry, bytecode):
-    new = entry.with_name(f"{entry.name}.{os.getpid()}")
+    # Builds side by side share the folder, and each counts its processes from one.
+    new = entry.with_name(f"{entry.name}.{os.urandom(8).hex()}")
     new.write_bytes(CHECKSUM(bytecode).digest() + bytecode)
     new.replace(entry)
 
@@ -79,16 +80,18 @@ def main(cache, folders, without=()):
     cache.mkdir(parents=True, exist_ok=True)
     known, new = 0, []
     for source in (source for folder in folders for source in sources(folder, without)):
-        # A link to nothing is no file.
-        with suppress(OSError):
+        try:
             parts = MAGIC_NUMBER, os.fsencode(source), source.read_bytes()
-            entry = cache / hashlib.sha256(b"\0".join(parts)).hexdigest()
-            bytecode = recall(entry)
-            if bytecode is None:
-                new.append((source, entry))
-            else:
-                bring(source, bytecode)
-                known += 1
+        except OSError:
+            # A link to nothing is no file.
+            continue
+        entry = cache / hashlib.sha256(b"\0".join(parts)).hexdigest()
+        bytecode = recall(entry)
+        if bytecode is None:
+            new.append((source, entry))
+        else:
+            bring(source, bytecode)
+            known += 1
     at_once(compile_files, new)
     compiled = sum(entry.exists() for _, entry in new)
     print(f"{compiled} files compiled, {known} known, {len(new) - compiled} passed over")

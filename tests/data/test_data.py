@@ -260,22 +260,37 @@ def test_the_live_volume_is_gone(server):
     assert "changed=0" in server.works("deploy")
 
 
-def test_a_bare_server_and_a_copy(server, figure):
-    """All that is left is a copy of a dump: one command brings the service back."""
-    copies = {"fastapi_backup_copy_to": "/srv/of-the-whole"}
-    server.sh("mkdir /srv/of-the-whole")
-    server.works("deploy", **copies)
-    server.backup()
+@pytest.fixture
+def offsite(server, tmp_path):
+    """The settings of copies that another user keeps, to whom sftp leads and nothing else."""
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")], check=True)
+    public, private = ((tmp_path / name).read_text() for name in ("key.pub", "key"))
+    server.sh(
+        "useradd --create-home keeper && install -d -o keeper -m 700 ~keeper/.ssh ~keeper/shop"
+        f" && echo 'restrict,command=\"internal-sftp\" {public.strip()}' > ~keeper/.ssh/authorized_keys"
+    )
+    one_line = private.replace("\n", "\\n")
+    yield {
+        "fastapi_backup_copy_to": "offsite:shop",
+        "fastapi_backup_rclone_config": f"[offsite]\ntype = sftp\nhost = 127.0.0.1\nuser = keeper\nkey_pem = {one_line}\n",
+    }
+    server.works("deploy")
+    server.sh("userdel --remove keeper")
+
+
+def test_a_bare_server_and_a_copy(server, offsite, figure):
+    """All that is left is a copy of a dump behind sftp: one command brings the service back."""
+    server.works("deploy", **offsite)
+    name = server.backup()
+    assert name in server.sh("ls ~keeper/shop").split()
     server.works("remove", fastapi_remove_data="fault")
     server.sh("rm -rf /opt/fault")
     began = time.monotonic()
-    server.works("restore", fastapi_restore_confirm="fault", fastapi_restore_from="copy", **copies)
+    server.works("restore", fastapi_restore_confirm="fault", fastapi_restore_from="copy", **offsite)
     figure(f"the whole service in {time.monotonic() - began:.0f} s, by one command")
     server.wait_until_serving()
     assert server.sql("SELECT count(*) FROM big") == "600000"
     server.is_clean()
-    server.works("deploy")
-    server.sh("rm -rf /srv/of-the-whole")
 
 
 # --- The password, and the database itself ---

@@ -563,6 +563,12 @@ def chosen(found: Mapping[str, Any], when: datetime.datetime, image: str) -> dic
     return newest
 
 
+def end(found: Mapping[str, Any], backup: Mapping[str, Any]) -> str:
+    """Return the last segment that was archived of the database of a backup, "" for none."""
+    database = backup["database"]["id"]
+    return max((one["max"] for one in found["archive"] if one["database"]["id"] == database and one.get("max")), default="")
+
+
 # --- The program ---
 
 

@@ -1091,7 +1091,7 @@ def backup(settings: Mapping[str, Any], root: Path, wait: float = WAIT) -> dict[
             changed = [name for name, found in checks.items() if found["state"] == "changed"]
             if changed:
                 raise DataError(f"{manifest['name']} was made, and of those before {', '.join(changed)} is not what was written.")
-        except (DataError, OSError) as error:
+        except Exception as error:  # Whatever it is, the status says so.
             with contextlib.suppress(OSError):
                 change_state(root, last={"at": at, "ok": False, "message": str(error)})
             raise
@@ -1137,7 +1137,7 @@ def ran(command: str, settings: Mapping[str, Any], root: Path) -> int:
     try:
         told = (backup if command == "backup" else drill)(settings, root)
     except Exception as error:  # Whatever it is, an operator is told.
-        why = str(error) if isinstance(error, (DataError, OSError)) else repr(error)
+        why = str(error) if isinstance(error, (DataError, OSError)) else f"{type(error).__name__}: {error}"
         sys.stderr.write(f"{settings['name']}: the {command} failed: {why}\n")
         alert(settings, f"{settings['name']}: the {command} failed: {why}")
         return 1

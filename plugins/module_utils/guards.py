@@ -19,12 +19,14 @@ BUILDX_NEEDED = (0, 10)
 GIGABYTE = 10**9
 
 
-def refusals(host: Mapping[str, Any], settings: Mapping[str, Any], earlier: bool = False, upgrade: bool = False) -> list[str]:
+def refusals(
+    host: Mapping[str, Any], settings: Mapping[str, Any], earlier: bool = False, upgrade: bool = False, restored: bool = False
+) -> list[str]:
     """Return why the stack cannot be deployed on the host, one message each; [] where it can.
 
     ``host`` is what the module stack_info returned; ``settings`` are the role's public variables. An ``earlier`` release has
     run there with settings of its own, so that those of a new one do not count. An ``upgrade`` takes the data to the
-    image's major version.
+    image's major version. What was ``restored`` just now need not be proven first.
     """
     if host["user"] != 0:
         return ["The deploy runs without the rights of root on the host; use `become: true`."]
@@ -47,7 +49,7 @@ def refusals(host: Mapping[str, Any], settings: Mapping[str, Any], earlier: bool
                 *ca_bundle(host, settings),
                 *sample(host, settings),
                 *data(host, settings, upgrade),
-                *proof(host, settings),
+                *([] if restored else proof(host, settings)),
                 *([host["archive_problem"]] if host["archive_problem"] else []),
             ]
         ),
@@ -147,9 +149,14 @@ def proof(host: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def whole(host: Mapping[str, Any]) -> list[str]:
+    """Return the other volumes of a stack that hold all of its data of some time."""
+    return [volume for volume in host["other_volumes"] if volume != host["partial"]]
+
+
 def lost(host: Mapping[str, Any], settings: Mapping[str, Any], earlier: bool) -> list[str]:
     """Refuse to make an empty database in place of one that is gone."""
-    volume, name, others = host["volume"], settings["fastapi_name"], host["other_volumes"]
+    volume, name, others = host["volume"], settings["fastapi_name"], whole(host)
     own = earlier or not settings.get("fastapi_database_host")
     if volume["exists"] or not own or not (volume["lost"] or (others and not earlier)):
         return []
@@ -179,7 +186,7 @@ def data(host: Mapping[str, Any], settings: Mapping[str, Any], upgrade: bool = F
     if volume["stack"] not in ("", settings["fastapi_name"]):
         found.append(
             f"The volume {volume['name']} holds the data of the stack {volume['stack']}; write the name of one of "
-            f"{settings['fastapi_name']} into {root}/volume ({', '.join(host['other_volumes']) or 'there is none'})."
+            f"{settings['fastapi_name']} into {root}/volume ({', '.join(whole(host)) or 'there is none'})."
         )
     wanted = postgres_major(settings["fastapi_postgres_image"])
     if volume["major"] and int(volume["major"]) != wanted and not (upgrade and int(volume["major"]) < wanted):
@@ -206,7 +213,7 @@ def data(host: Mapping[str, Any], settings: Mapping[str, Any], upgrade: bool = F
             f"The volume {volume['name']} holds data and {settings['fastapi_root']}/secrets/database_password is missing; "
             "give the password that it was made with as fastapi_database_password."
         )
-    if host["restoring"] == volume["name"] and not host["current"]:
+    if host["partial"] == volume["name"]:
         found.append(
             f"A restore of {settings['fastapi_name']} was cut off, and the volume {volume['name']} holds a part of the data; "
             f"run the playbook restore again, or begin without it: `docker volume rm {volume['name']}; rm {root}/restoring`."

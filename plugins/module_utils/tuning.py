@@ -11,6 +11,8 @@ MEGABYTE = 1024**2
 # What the application's container needs beside its workers, and what one worker of a FastAPI application takes.
 BASE = 64 * MEGABYTE
 PER_WORKER = 150 * MEGABYTE
+# Connections for operators, migrations and dumps.
+OTHERS = 10
 UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4, "p": 1024**5}
 
 
@@ -55,7 +57,12 @@ def connections(workers_per_slot: int, pool: int) -> int:
 
     It is at least PostgreSQL's own default, and a multiple of 50, so that a worker more seldom restarts a database.
     """
-    return max(100, math.ceil((2 * workers_per_slot * pool + 10) / 50) * 50)
+    return max(100, math.ceil((2 * workers_per_slot * pool + OTHERS) / 50) * 50)
+
+
+def connected(max_connections: int, pool: int) -> int:
+    """Return how many workers a slot may have, so that two slots leave 10 of so many connections to others; one at least."""
+    return max(1, (max_connections - OTHERS) // (2 * pool))
 
 
 def postgres(memory: int, cpus: float, max_connections: int, major: int) -> dict[str, str]:

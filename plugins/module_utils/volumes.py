@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.drydock.stack.plugins.module_utils import archive, docker_cli, dumps, rotation
 from ansible_collections.drydock.stack.plugins.module_utils import release as releases
@@ -18,6 +18,9 @@ from ansible_collections.drydock.stack.plugins.module_utils import release as re
 RECOVERY_TIMEOUT = 12 * 3600
 # What pgBackRest has the database do at its first start, which is over.
 RECOVERED = ("restore_command", "recovery_target_time", "recovery_target_action", "recovery_target_timeline")
+
+# What it says where the timeline of the archive's end does not come out of the backup.
+NO_CHILD = "is not a child of this server's history"
 
 # On a volume: the one with the data of the major version before, for the way back.
 BEFORE = "drydock.before"
@@ -46,7 +49,7 @@ def known(root: Path) -> bool:
 
 def new_volume(name: str, root: Path) -> str:
     """Return a name for a volume that is not there yet, and is not the live one's, should that be gone."""
-    taken = docker_cli.docker("volume", "ls", "--format", "{{ .Name }}").split()
+    taken = docker_cli.volumes()
     taken += [releases.live_volume(root, name)] if known(root) else []
     first, number = releases.first_volume(name), 2
     if first not in taken and not any(volume.startswith(f"{first}_") for volume in taken):
@@ -66,14 +69,26 @@ def forget(name: str, root: Path) -> None:
     (root / releases.RESTORING).unlink(missing_ok=True)
 
 
-def create(settings: Mapping[str, Any], root: Path, name: str, source: str, volume: str, before: str) -> None:
+def create(settings: Mapping[str, Any], root: Path, name: str, volume: str, before: str) -> None:
     """Make a volume that is not live, and say so, for the next run to remove."""
     told = {
         "com.docker.compose.project": name, "com.docker.compose.volume": "postgres_data",
         "drydock.database": settings["database"], "drydock.user": settings["user"], **({BEFORE: before} if before else {}),
     }  # fmt: skip
-    releases.write_durably(root / releases.RESTORING, json.dumps({"volume": volume, "dump": source}).encode(), 0o600)
+    note(root, volume, filling=True)
     docker_cli.docker("volume", "create", *(f"--label={key}={value}" for key, value in told.items()), volume)
+
+
+def note(root: Path, volume: str, filling: bool) -> None:
+    """Write down which volume is being made, and whether a part of the data is all that it may have."""
+    told = {"volume": volume, "filling": filling}
+    releases.write_durably(root / releases.RESTORING, json.dumps(told).encode(), 0o600)
+
+
+def partial(root: Path) -> str:
+    """Return the volume that holds a part of the data, as who filled it was cut off, "" for none."""
+    under_way = dumps.read_json(root / releases.RESTORING)
+    return under_way.get("volume", "") if under_way.get("filling") else ""
 
 
 def fill(
@@ -84,7 +99,7 @@ def fill(
     ``before`` is the volume with the data of the major version before, "" for none.
     """
     container = f"{name}-restore"
-    create(settings, root, name, dump.name, volume, before)
+    create(settings, root, name, volume, before)
     dumps.database_starts(settings, root, container, volume, manifest, durable=True)
     dumps.restore_into(settings, container, dump, manifest)
     apart = dumps.differences(container, manifest)
@@ -93,6 +108,7 @@ def fill(
     dumps.run(dumps.inside(container, "vacuumdb", "--analyze-only", "--quiet"), "The restored data cannot be analysed")
     docker_cli.docker("stop", "--time", "90", container)
     dumps.removed(container)
+    note(root, volume, filling=False)
 
 
 def too_late(log: str) -> str:
@@ -105,31 +121,62 @@ def too_late(log: str) -> str:
     return f"{reaches}, or latest for all that there is."
 
 
+class Target(NamedTuple):
+    """Up to where an archive is to be restored: a time, or None for its last segment, ``end``, which may be ``elsewhere``.
+
+    To a time, what the timeline of the backup has counts. The end is on another one where the database was taken back to a time
+    since, and no backup followed.
+    """
+
+    when: datetime.datetime | None
+    end: str
+    elsewhere: bool
+
+    def options(self) -> list[str]:
+        timeline = "--target-timeline=latest" if self.elsewhere and not self.when else "--target-timeline=current"
+        if not self.when:
+            return [timeline, "--type=default"]
+        return [timeline, "--type=time", f"--target={self.when:%Y-%m-%d %H:%M:%S.%f}+00", "--target-action=promote"]
+
+    def unreached(self, log: str) -> str:
+        """Return why a database did not get there, by its log, "" where that does not say it."""
+        if self.when and (why := too_late(log)):
+            return f"The archive does not reach {self.when:{dumps.TIME}}: {why}"
+        if not self.when and NO_CHILD in log:
+            return (
+                "What was archived last does not come out of the newest backup, as the database was taken back to a time since; "
+                "give a time as fastapi_restore_target_time."
+            )
+        return ""
+
+    def missed(self, last: str) -> str:
+        """Return why the last segment that was gone through is not the archive's end, "" where it is, or is not to be."""
+        if self.when or last[8:] >= self.end[8:]:
+            return ""
+        return (
+            f"The archive ends with {self.end}, and could be read up to {last} alone; see that the repository is whole and can "
+            "be read, or give a time of before as fastapi_restore_target_time."
+        )
+
+
 def fill_to(
-    settings: Mapping[str, Any], root: Path, name: str, label: str, when: datetime.datetime | None, volume: str, before: str = ""
+    settings: Mapping[str, Any], root: Path, name: str, label: str, target: Target, volume: str, before: str = ""
 ) -> dict[str, Any]:
-    """Make the volume with the data as it was at a time, None for the latest, and read all of it; return what there is.
+    """Make the volume with the data as it was, and read all of it; return what there is. Raises DataError.
 
-    Raises DataError.
-
-    ``label`` is the backup of the archive to begin from; of what came later, that on its timeline counts. The archive is not
-    written to: what the new timeline has is archived once it is live.
+    ``label`` is the backup of the archive to begin from. The archive is not written to: what the new timeline has is archived
+    once it is live.
     """
     container = f"{name}-restore"
     own = {**settings, "image": archive.image_of(name, settings["image"])}
-    create(settings, root, name, label, volume, before)
+    create(settings, root, name, volume, before)
     head = archive.beside(settings, root)
     mounted = ["--name", container, "--mount", f"type=volume,source={volume},target={settings['mount']}"]
     beside = [*head[:-1], *mounted, head[-1]]
     # From 18 on it is below the mount, and pgBackRest does not make it.
     folder = archive.data_folder(settings["mount"], dumps.major(settings["image"]))
     dumps.run([*beside, "mkdir", "--parents", "--mode=0700", folder], f"{folder} cannot be made in the volume {volume}")
-    target = (
-        ["--type=time", f"--target={when:%Y-%m-%d %H:%M:%S.%f}+00", "--target-action=promote"] if when else ["--type=default"]
-    )
-    archive.asked(
-        beside, f"{label} cannot be restored from the archive", "restore", f"--set={label}", "--target-timeline=current", *target
-    )
+    archive.asked(beside, f"{label} cannot be restored from the archive", "restore", f"--set={label}", *target.options())
     server = ["-c", "hot_standby=off", "-c", "archive_mode=on", "-c", "archive_command="]
     mounts = archive.scratch(settings, root)
     try:
@@ -137,9 +184,12 @@ def fill_to(
             own, root, container, volume, {}, durable=True, more=mounts, server=server, timeout=RECOVERY_TIMEOUT
         )
     except dumps.DataError:
-        if when and (why := too_late(docker_cli.run("logs", "--tail", "30", container, merged=True)[1])):
-            raise dumps.DataError(f"The archive does not reach {when:{dumps.TIME}}: {why}") from None
+        if why := target.unreached(docker_cli.run("logs", "--tail", "30", container, merged=True)[1]):
+            raise dumps.DataError(why) from None
         raise
+    with dumps.Session(container) as session:
+        if why := target.missed(session.rows("SELECT pg_walfile_name(pg_last_wal_replay_lsn());")[0]):
+            raise dumps.DataError(why)
     # Who owns what, the password, and who is asked for it, are those of then.
     dumps.owned(container, settings["user"])
     rotation.alter(container, settings["user"], rotation.current(root).read_text())
@@ -151,4 +201,5 @@ def fill_to(
             session.rows(f"ALTER SYSTEM RESET {setting};")
     docker_cli.docker("stop", "--time", "90", container)
     dumps.removed(container)
+    note(root, volume, filling=False)
     return contents

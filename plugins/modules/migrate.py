@@ -34,6 +34,22 @@ options:
     description: Whether the application, and so the command, has its secrets as files.
     type: bool
     default: false
+  first:
+    description: Whether the database is new, so that there is nothing to dump.
+    type: bool
+    default: false
+  timeout:
+    description: Seconds that the command may take.
+    type: float
+    required: true
+  backup:
+    description: Whether the database is dumped before, into C(backups) of the stack's folder.
+    type: bool
+    default: true
+  keep:
+    description: How many such dumps stay.
+    type: int
+    default: 5
 extends_documentation_fragment:
   - drydock.stack.options.stack
   - drydock.stack.options.plan
@@ -218,7 +234,7 @@ def main():
             "as it was" if told["after"] == told["before"] else f"at {told['after']}, it was at {told['before'] or 'none'} before"
         )
         module.fail_json(msg=f"{' '.join(plan['migrate'])} {how}; the database's revision is {left}.", **told)
-    if postgres.revision(database) != told["after"]:
+    if login is not database and postgres.revision(database) != told["after"]:
         module.fail_json(
             msg=f"The role {plan['database']['user']} cannot read the database's revision, {told['after']}, without which nobody "
             f"knows what is to be migrated; have {login.external['user']} run GRANT SELECT ON alembic_version TO "

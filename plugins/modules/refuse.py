@@ -20,6 +20,10 @@ options:
     description: Whether the data is to be taken to the major version of the image, so that an earlier one is no reason to refuse.
     type: bool
     default: false
+  restored:
+    description: Whether the data has just been restored, so that it is no reason to refuse that nobody has proven a backup.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - drydock.stack.options.host
   - drydock.stack.attributes.reads

@@ -60,6 +60,10 @@ volume:
   description: Name of the volume that is live now.
   returned: always
   type: str
+runs:
+  description: Whether there is a stack that uses the data by now; where there is none, a deploy brings it up.
+  returned: always
+  type: bool
 before:
   description: Name of the volume that was live before, "" for none.
   returned: always
@@ -99,7 +103,16 @@ from ansible_collections.drydock.stack.plugins.module_utils import (
 )
 from ansible_collections.drydock.stack.plugins.module_utils import release as releases
 from ansible_collections.drydock.stack.plugins.module_utils.asking import Probe
-from ansible_collections.drydock.stack.plugins.module_utils.volumes import BEFORE, fill, fill_to, forget, labels, new_volume
+from ansible_collections.drydock.stack.plugins.module_utils.volumes import (
+    BEFORE,
+    Target,
+    fill,
+    fill_to,
+    forget,
+    labels,
+    new_volume,
+    partial,
+)
 
 # Seconds that the database may take to answer on a volume that it was stopped on in order.
 DATABASE_TIMEOUT = 300
@@ -126,7 +139,7 @@ def chosen(settings, root, source, identity):
 
 
 def backup_before(settings, root, name, when):
-    """Return the backup of the archive to begin from, for None the newest; raises DataError."""
+    """Return the backup of the archive to begin from, for None the newest, and the last segment there; raises DataError."""
     if not settings.get("pitr"):
         raise dumps.DataError("There is no archive to restore a time from; fastapi_pitr_enabled is false.")
     if when and when > dumps.now():
@@ -137,7 +150,21 @@ def backup_before(settings, root, name, when):
         # Where that fails, the archive may have what is needed all the same, which is seen in the end.
         with contextlib.suppress(dumps.DataError):
             archive.flushed(settings)
-    return archive.chosen(archive.read(settings, archive.beside(settings, root)), when or dumps.now(), settings["image"])
+    found = archive.read(settings, archive.beside(settings, root))
+    backup = archive.chosen(found, when or dumps.now(), settings["image"])
+    return backup, archive.end(found, backup)
+
+
+def runs(root, name):
+    """Tell whether there is a stack that is to use other data; where its own is gone, a deploy brings it up on the restored."""
+    live = releases.live_volume(root, name)
+    return (root / "current").exists() and live in docker_cli.volumes() and live != partial(root)
+
+
+def ignores(root, name, volume):
+    """Return why the release of now would not bring up the volume, "" where it does, or there is none."""
+    current = root / "current"
+    return releases.ignores_volume(current, name, volume) if current.exists() else ""
 
 
 def image_refusal(root, image):
@@ -258,9 +285,9 @@ class Moment:
 
     def __init__(self, settings, root, name, text):
         self.settings, self.root, self.when = settings, root, None if text == archive.LATEST else archive.moment(text)
-        backup = backup_before(settings, root, name, self.when)
-        self.name = backup["label"]
-        dumps.room_for({"size": backup["info"]["size"]}, Path(self.name), root)
+        self.backup, self.end = backup_before(settings, root, name, self.when)
+        self.name = self.backup["label"]
+        dumps.room_for({"size": self.backup["info"]["size"]}, Path(self.name), root)
 
     def refusal(self, runs):
         """Which revision it is at is known once it is restored."""
@@ -268,7 +295,8 @@ class Moment:
 
     def fill(self, name, volume, before, runs):
         """Make the volume; return how many rows there are, and when the last transaction in it was committed."""
-        found = fill_to(self.settings, self.root, name, self.name, self.when, volume, before)
+        upto = Target(self.when, self.end, self.end[:8] > (self.backup["archive"]["stop"] or "")[:8])
+        found = fill_to(self.settings, self.root, name, self.name, upto, volume, before)
         if refusal := revision_refusal(self.root, found) if runs else "":
             raise dumps.DataError(refusal)
         return sum(found["rows"].values()), found["until"]
@@ -292,10 +320,8 @@ def main():
     )
     name, root = module.params["name"], Path(module.params["root"])
     settings = dumps.read_json(root / dumps.SETTINGS)
-    # Where its data is gone, nothing of it runs, and a deploy brings it up on the restored one.
-    runs = (root / "current").exists() and bool(docker_cli.inspect("volume", "inspect", releases.live_volume(root, name)))
     if module.check_mode:
-        module.exit_json(changed=True, dump=module.params["source"], volume="", before=releases.live_volume(root, name))
+        module.exit_json(changed=True, dump=module.params["source"], volume="", before="", runs=runs(root, name))
     if not settings:
         module.fail_json(msg=f"There is no {root / dumps.SETTINGS}, which a deploy writes; deploy the stack first.")
     if settings.get("elsewhere"):
@@ -306,7 +332,8 @@ def main():
     try:
         with dumps.alone(root, "A restore"):
             lock.check(root, module.params["token"])
-            if why := image_refusal(root, settings["image"]) if runs else "":
+            serves = runs(root, name)
+            if why := image_refusal(root, settings["image"]) if serves else "":
                 raise dumps.DataError(why)
             forget(name, root)
             target = module.params["target_time"]
@@ -316,15 +343,15 @@ def main():
                 else Dump(settings, root, module.params["source"], module.params["identity"])
             )
             volume, before = new_volume(name, root), releases.live_volume(root, name)
-            refusal = data.refusal(runs) or (releases.ignores_volume(root / "current", name, volume) if runs else "")
+            refusal = data.refusal(serves) or ignores(root, name, volume)
             if refusal:
                 raise dumps.DataError(refusal)
             releases.keep_password(root, module.params["database_password"])
             try:
-                rows, until = data.fill(name, volume, labels(before).get(BEFORE, ""), runs)
+                rows, until = data.fill(name, volume, labels(before).get(BEFORE, ""), serves)
                 lock.check(root, module.params["token"])
                 away = time.monotonic()
-                if runs:
+                if serves:
                     Swap(name, root, module.params["timeout"]).run(volume)
                 else:
                     releases.write_durably(root / releases.VOLUME, f"{volume}\n".encode(), 0o644)
@@ -342,11 +369,12 @@ def main():
         changed=True,
         dump=data.name,
         volume=volume,
-        before=before if runs else "",
+        before=before if serves else "",
+        runs=serves,
         rows=rows,
         until=until,
         seconds=round(time.monotonic() - began, 1),
-        seconds_away=round(time.monotonic() - away, 1) if runs else 0.0,
+        seconds_away=round(time.monotonic() - away, 1) if serves else 0.0,
     )
 
 

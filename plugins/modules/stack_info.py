@@ -190,6 +190,10 @@ restoring:
   description: Name of the volume that a restore makes, or was cut off in making, or "".
   returned: always
   type: str
+partial:
+  description: Name of the volume that holds a part of the data, as a restore was cut off in filling it, or "".
+  returned: always
+  type: str
 rotating:
   description: Whether a rotation of the database's password was begun and has not ended.
   returned: always
@@ -321,11 +325,18 @@ def expected_hashes(root):
     return dict(line.split() for line in told.splitlines() if line.strip())
 
 
+def serves_on(folder, volume):
+    """Tell whether the release has its database in the volume; templates of a user's own may have it elsewhere."""
+    compose = folder / "compose.yaml"
+    return not recorded(folder).get("database") and compose.exists() and volume in compose.read_text()
+
+
 def volume(name, root):
     found = docker_cli.inspect("volume", "inspect", name)
     if not found:
-        served = recorded(root / "current") if current(root) else {"database": "none"}
-        return {**NO_VOLUME, "name": name, "lost": not served.get("database")}
+        if name in docker_cli.volumes():
+            raise docker_cli.EngineError(f"the volume {name} cannot be inspected")
+        return {**NO_VOLUME, "name": name, "lost": bool(current(root)) and serves_on(root / "current", name)}
     labels = found[0].get("Labels") or {}
     data = Path(found[0]["Mountpoint"])
     # Until 17 the data is the volume itself; from 18 it lies in a folder by its major version.
@@ -522,6 +533,7 @@ def read(parameters):
         last_run=lock.read(root, lock.LAST_RUN),
         password=password(root, parameters["database_password"]),
         restoring=dumps.read_json(root / RESTORING).get("volume", ""),
+        partial=volumes.partial(root),
         rotating=rotation.under_way(root),
         backups=backups(root),
         archive_problem=archive.unusable(parameters["backup"], root) if (parameters["backup"] or {}).get("pitr") else "",

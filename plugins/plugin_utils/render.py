@@ -38,6 +38,7 @@ from ansible_collections.drydock.stack.plugins.module_utils.settings import SECR
 from ansible_collections.drydock.stack.plugins.module_utils.source import NEVER, Source, SourceError, read_source
 from ansible_collections.drydock.stack.plugins.module_utils.tuning import (
     bytes_of,
+    connected,
     connections,
     memory_limit,
     postgres,
@@ -254,8 +255,10 @@ def worker_count(settings: Mapping[str, Any], engine: Mapping[str, Any]) -> int:
         return int(settings["fastapi_workers"])
     processors = float(settings["fastapi_app_cpu_limit"] or engine["processors"])
     limit = settings["fastapi_app_memory_limit"]
-    # Of a host without limits the other half is the database's.
-    return workers(processors, bytes_of(limit) if limit else quantised(engine["memory"]) // 2)
+    # Of a host without limits half is the database's, and an update has two slots.
+    fit = workers(processors, bytes_of(limit) if limit else quantised(engine["memory"]) // 4)
+    most = settings["fastapi_postgres_settings"].get("max_connections")
+    return fit if most is None else min(fit, connected(int(most), int(settings["fastapi_database_pool"])))
 
 
 def database_memory(settings: Mapping[str, Any], engine: Mapping[str, Any]) -> int:

@@ -307,6 +307,40 @@ def test_a_time_that_the_archive_does_not_reach_is_told_with_the_last_one():
     assert volumes.too_late(log.splitlines()[0]) == ""
 
 
+LAST = "0000000200000001000000FF"
+AT_NOW = volumes.Target(NOW, LAST, elsewhere=True)
+
+
+def test_the_end_of_an_archive_is_that_of_the_backups_database():
+    of = {"id": 1}
+    told = {"archive": [{"database": of, "max": "B"}, {"database": {"id": 2}, "max": "C"}, {"database": of, "max": None}]}
+    assert archive.end(told, {"database": of}) == "B"
+    assert archive.end({"archive": []}, {"database": of}) == ""
+
+
+@pytest.mark.parametrize(("elsewhere", "timeline"), [(False, "current"), (True, "latest")])
+def test_the_latest_is_looked_for_where_the_archive_ends_and_a_time_where_the_backup_is(elsewhere, timeline):
+    assert volumes.Target(None, LAST, elsewhere).options() == [f"--target-timeline={timeline}", "--type=default"]
+    assert volumes.Target(NOW, LAST, elsewhere).options()[0] == "--target-timeline=current"
+
+
+def test_what_was_archived_and_could_not_be_read_is_no_latest():
+    latest = volumes.Target(None, LAST, elsewhere=False)
+    # The new timeline has another number.
+    assert latest.missed("0000000300000001000000FF") == ""
+    assert latest.missed("000000030000000200000000") == ""
+    assert "ends with 0000000200000001000000FF, and could be read up to 0000000300000001000000FE alone" in latest.missed(
+        "0000000300000001000000FE"
+    )
+    assert volumes.Target(NOW, LAST, elsewhere=False).missed("000000030000000100000000") == ""
+
+
+def test_an_end_that_does_not_come_out_of_the_backup_is_told():
+    log = "FATAL:  requested timeline 3 is not a child of this server's history"
+    assert "was taken back to a time since; give a time" in volumes.Target(None, LAST, elsewhere=True).unreached(log)
+    assert volumes.Target(None, LAST, elsewhere=True).unreached("FATAL:  other") == ""
+
+
 # --- The program on the host ---
 
 
@@ -344,7 +378,7 @@ def test_what_is_restored_to_a_time_finds_its_folder_in_the_new_volume(tmp_path,
     monkeypatch.setattr(volumes.dumps, "run", lambda command, what: done.append(command))
     monkeypatch.setattr(volumes.archive, "asked", asked)
     with pytest.raises(dumps.DataError, match="enough"):
-        volumes.fill_to({**SETTINGS, "image": image, "mount": mount}, tmp_path, "shop", "1F", NOW, "shop_postgres_data_2")
+        volumes.fill_to({**SETTINGS, "image": image, "mount": mount}, tmp_path, "shop", "1F", AT_NOW, "shop_postgres_data_2")
     made, restored = done
     assert restored == "restore"
     assert made[-4:] == ["mkdir", "--parents", "--mode=0700", folder]

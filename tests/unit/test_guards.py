@@ -22,7 +22,7 @@ GOOD = {
     "archive_problem": "",
     "proven_days": -1,
     "rotating": False,
-    "restoring": "",
+    "partial": "",
     "other_volumes": [],
     "releases": {"old": {"number": 1, "sample": False}},
     "services": {"db": {"folder": "/opt/shop/releases/old"}},
@@ -116,10 +116,11 @@ def test_a_host_is_refused(path, value, settings, said):
 
 
 def test_a_part_of_the_data_is_not_taken_for_it():
-    host = {**GOOD, "current": "", "releases": {}, "services": {}, "restoring": "shop_postgres_data"}
-    (message,) = guards.refusals(host, SETTINGS)
-    assert "A restore of shop was cut off" in message
-    assert guards.refusals({**host, "restoring": "shop_postgres_data_2"}, SETTINGS) == []
+    bare = {**GOOD, "current": "", "releases": {}, "services": {}, "partial": "shop_postgres_data"}
+    for host in (bare, {**GOOD, "partial": "shop_postgres_data"}):
+        (message,) = guards.refusals(host, SETTINGS)
+        assert "A restore of shop was cut off" in message
+        assert guards.refusals({**host, "partial": "shop_postgres_data_2"}, SETTINGS) == []
 
 
 def test_every_reason_is_told_at_once():
@@ -170,6 +171,11 @@ def test_no_empty_database_takes_the_place_of_one_that_is_gone():
         assert "fastapi_remove_data: shop" in message
     (message,) = guards.refusals({**GOOD, "volume": gone, "other_volumes": ["shop_postgres_data_2"]}, SETTINGS)
     assert "into /opt/shop/volume (shop_postgres_data_2), or run the playbook restore" in message
+    # One that a restore was cut off in filling is none to use.
+    partly = {"other_volumes": ["shop_postgres_data_2"], "partial": "shop_postgres_data_2"}
+    for volume in (gone, {**GOOD["volume"], "stack": "shop2"}):
+        (message,) = guards.refusals({**GOOD, "volume": volume, **partly}, SETTINGS)
+        assert "shop_postgres_data_2" not in message
     assert "fastapi_remove_data" not in message
     # What is elsewhere is not made, and what was there before the data went elsewhere is none that is live.
     assert guards.refusals({**GOOD, "volume": gone}, {**SETTINGS, **ELSEWHERE, "fastapi_database_password": "given"}) == []

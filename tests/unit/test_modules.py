@@ -6,12 +6,16 @@ import json
 import os
 import pathlib
 import re
+import signal
+import subprocess
+import sys
 import threading
+import time
 import types
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.drydock.stack.plugins.module_utils import docker_cli
+from ansible_collections.drydock.stack.plugins.module_utils import containers, docker_cli, volumes
 from ansible_collections.drydock.stack.plugins.module_utils.asking import ask
 from ansible_collections.drydock.stack.plugins.module_utils.release import PASSWORD_TOKEN, SLOT_TOKEN, fill, point_to
 from ansible_collections.drydock.stack.plugins.modules import (
@@ -22,6 +26,7 @@ from ansible_collections.drydock.stack.plugins.modules import (
     release,
     restore,
     rollback_plan,
+    slot_live,
     stack_absent,
     stack_info,
     upgrade,
@@ -164,6 +169,47 @@ def test_current_is_pointed_to_in_one_step(root):
     assert str((folder / "current").readlink()) == "releases/r2"
 
 
+# --- slot_live ---
+
+
+@pytest.mark.parametrize("under_init", [True, False])
+def test_the_workers_of_a_container_are_those_of_its_supervisor(under_init):
+    """As uvicorn starts them: by multiprocessing, below the container's first process or the one below its init."""
+    server = (
+        "import multiprocessing, sys, time\n"
+        "if __name__ == '__main__':\n"
+        "    context = multiprocessing.get_context('spawn')\n"
+        "    for _ in range(2): context.Process(target=time.sleep, args=(60,), daemon=True).start()\n"
+        "    print(flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    words = [sys.executable, "-c", server]
+    init = ["sh", "-c", '"$@"; true', "sh"] if under_init else []
+    with subprocess.Popen([*init, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        found = {"State": {"Pid": process.pid, "Status": "running"}, "RestartCount": 0}
+        workers = containers.workers(found)
+        assert len(workers) == 2
+        os.kill(min(workers), signal.SIGKILL)
+        while len(containers.workers(found)) == 2:
+            time.sleep(0.01)
+        assert containers.workers(found) == {max(workers)}
+        process.stdin.close()
+    assert containers.workers(found) == set()
+
+
+def test_a_worker_that_ends_is_noticed(monkeypatch):
+    seen = iter([{11, 12}, {11, 12}, {11, 13}])
+    monkeypatch.setattr(slot_live.containers, "look", lambda name: {"State": {"Status": "running"}, "RestartCount": 0})
+    monkeypatch.setattr(slot_live.containers, "workers", lambda found: next(seen))
+    monkeypatch.setattr(slot_live, "PAUSE", 0)
+    assert slot_live.settled("shop-app-blue-1", 60, 0, [11, 12]) == (
+        "A worker of the container shop-app-blue-1 has ended, and was started anew."
+    )
+    monkeypatch.setattr(slot_live.containers, "workers", lambda found: {11, 12})
+    assert slot_live.settled("shop-app-blue-1", 0, 0, [11, 12]) == ""
+
+
 # --- restore ---
 
 
@@ -298,7 +344,8 @@ def test_the_front_door_starts_again_with_the_configuration_of_before(root, monk
     (folder / "releases" / "r3" / "Caddyfile").write_text("old")
     same = {"Config": {"Labels": {"com.docker.compose.config-hash": "p"}}, "State": {"Status": "running"}}
     monkeypatch.setattr(docker_cli, "docker", lambda *arguments, check=True: "proxy p\n")
-    monkeypatch.setattr(put_back.containers, "look", lambda container: same)
+    # Its database is elsewhere.
+    monkeypatch.setattr(put_back.containers, "look", lambda container: same if container == "shop-proxy-1" else {})
     # It was recorded, and another host has failed.
     point_to(folder, "r2")
     put_back.services("shop", folder, {}, {"current": "r3"})
@@ -477,10 +524,41 @@ def test_a_restore_that_fails_on_a_bare_host_leaves_no_part_of_the_data(tmp_path
     ],
 )
 def test_a_new_volume_is_not_the_live_one(tmp_path, monkeypatch, there, live, wanted):
-    monkeypatch.setattr(docker_cli, "docker", lambda *arguments: there)
+    monkeypatch.setattr(docker_cli, "volumes", there.split)
     if live:
         (tmp_path / "volume").write_text(f"{live}\n")
     assert restore.new_volume("shop", tmp_path) == wanted
+
+
+@pytest.mark.parametrize(
+    ("current", "there", "partial", "serves"),
+    [
+        (False, "shop_postgres_data", "", False),
+        (True, "shop_postgres_data", "", True),
+        (True, "shop_postgres_data_2", "", False),
+        (True, "shop_postgres_data", "shop_postgres_data", False),
+        (True, "shop_postgres_data", "shop_postgres_data_2", True),
+    ],
+)
+def test_a_stack_whose_data_is_there_goes_over_to_what_is_restored(tmp_path, monkeypatch, current, there, partial, serves):
+    monkeypatch.setattr(docker_cli, "volumes", there.split)
+    if current:
+        (tmp_path / "current").mkdir()
+    if partial:
+        volumes.note(tmp_path, partial, filling=True)
+    assert restore.runs(tmp_path, "shop") is serves
+    if partial:
+        volumes.note(tmp_path, partial, filling=False)
+        assert volumes.partial(tmp_path) == ""
+
+
+def test_an_engine_that_does_not_answer_is_not_taken_for_data_that_is_gone(tmp_path, monkeypatch):
+    monkeypatch.setattr(docker_cli, "run", lambda *arguments, **options: (1, "", "Cannot connect to the Docker daemon"))
+    (tmp_path / "current").mkdir()
+    with pytest.raises(docker_cli.EngineError, match="Cannot connect"):
+        restore.runs(tmp_path, "shop")
+    with pytest.raises(docker_cli.EngineError, match="Cannot connect"):
+        stack_info.volume("shop_postgres_data", tmp_path)
 
 
 # --- stack_info ---
@@ -517,14 +595,20 @@ def test_a_password_is_compared_and_not_told(tmp_path, given, found):
     assert stack_info.password(tmp_path, given) == found
 
 
-@pytest.mark.parametrize(("database", "lost"), [({}, True), ({"host": "db.example.com"}, False), (None, False)])
-def test_data_that_a_release_served_with_and_that_is_gone_is_lost(tmp_path, monkeypatch, database, lost):
+@pytest.mark.parametrize(
+    ("database", "data", "lost"),
+    [({}, "shop_data", True), ({}, "/srv/data", False), ({"host": "db.example.com"}, "shop_data", False), (None, "", False)],
+)
+def test_data_that_a_release_served_with_and_that_is_gone_is_lost(tmp_path, monkeypatch, database, data, lost):
     monkeypatch.setattr(docker_cli, "inspect", lambda *arguments: [])
+    monkeypatch.setattr(docker_cli, "volumes", list)
     if database is not None:
         (tmp_path / "releases" / "abc").mkdir(parents=True)
         (tmp_path / "releases" / "abc" / "release.json").write_text(json.dumps({"id": "abc", "database": database}))
+        # Templates of a user's own may have it elsewhere.
+        (tmp_path / "releases" / "abc" / "compose.yaml").write_text(f"volumes:\n  postgres_data:\n    name: {data}\n")
         point_to(tmp_path, "abc")
-    assert stack_info.volume("v", tmp_path)["lost"] is lost
+    assert stack_info.volume("shop_data", tmp_path)["lost"] is lost
 
 
 @pytest.mark.parametrize("place", ["PG_VERSION", "data/PG_VERSION", "18/docker/PG_VERSION"])

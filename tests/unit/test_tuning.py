@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.drydock.stack.plugins.module_utils.tuning import (
     bytes_of,
+    connected,
     connections,
     postgres,
     quantised,
@@ -32,6 +33,11 @@ MEGABYTE = 1024**2
 )
 def test_workers(cpus: float, megabytes: int, expected: int) -> None:
     assert workers(cpus, megabytes * MEGABYTE) == expected
+
+
+@pytest.mark.parametrize(("most", "pool", "expected"), [(70, 15, 2), (69, 15, 1), (10, 15, 1), (130, 15, 4)])
+def test_workers_that_a_database_has_connections_for(most: int, pool: int, expected: int) -> None:
+    assert connected(most, pool) == expected
 
 
 @given(st.floats(0.01, 1024), st.integers(0, 2**42))

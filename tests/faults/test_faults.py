@@ -23,7 +23,8 @@ TELLS_ITS_LOGIN = (
     .replace(
         "with create_engine",
         "login = make_url(url).set(drivername='postgresql+psycopg2')\n"
-        "print('as', login.username, 'with the password', login.password + ', at', login.render_as_string(False))\n"
+        "said = f'as {login.username} with the password {login.password}, at {login.render_as_string(False)}'\n"
+        "raise SystemExit(said)\n"
         "with create_engine",
     )
 )
@@ -546,7 +547,7 @@ def test_a_role_of_its_own_migrates(server, elsewhere, tmp_path):
     run = deploy(secret, fastapi_source=source(tmp_path, files))
     assert run.process.returncode == 0, run.output[-3000:]
     assert ask("plain", "SELECT version_num FROM alembic_version") == "a000000000002"
-    files = {"migrations/versions/0003.py": migration("SELECT 1/0", 3), "migrations/env.py": TELLS_ITS_LOGIN}
+    files = {"migrations/versions/0003.py": migration(ADDS_A_COLUMN, 3), "migrations/env.py": TELLS_ITS_LOGIN}
     run = deploy(secret, fastapi_source=source(tmp_path, files))
     assert run.process.returncode != 0
     assert "as keeper with the password ***, at postgresql+psycopg2://keeper:***@" in run.output

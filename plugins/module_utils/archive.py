@@ -435,15 +435,26 @@ def missing(settings: Mapping[str, Any], found: Mapping[str, Any], before: Seque
         return ""
     newest = before[-1]
     since = newest["archive"]["stop"]
-    archive = next((one for one in found["archive"] if one["database"]["id"] == newest["database"]["id"] and one["max"]), None)
-    if archive is None:
-        return ""
+    archive = archive_of(found, newest)
     # Those of one folder, of four gigabytes, are fewer to list.
-    folder = f"archive/{settings['name']}/{archive['id']}" + (f"/{since[:16]}" if archive["max"][:16] == since[:16] else "")
-    said = asked(inside(settings), "The repository cannot be read", "repo-ls", folder, "--recurse", "--output=json")
-    times = {match[1]: entry.get("time", 0) for name, entry in json.loads(said).items() if (match := SEGMENT.fullmatch(name))}
+    times = segments(settings, inside(settings), archive, since[:16] if archive.get("max", "")[:16] == since[:16] else "")
     gap = first_gap(times, since, size)
     return at_time(times.get(gap, newest["timestamp"]["stop"])) if gap else ""
+
+
+def archive_of(found: Mapping[str, Any], backup: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what there is of the segments of a backup's database, {} for nothing."""
+    database = backup["database"]["id"]
+    return next((one for one in found["archive"] if one["database"]["id"] == database and one["max"]), {})
+
+
+def segments(settings: Mapping[str, Any], head: Sequence[str], archive: Mapping[str, Any], folder: str) -> dict[str, float]:
+    """Return when each segment there was archived, by its name, or those in one folder; raises DataError."""
+    if not archive:
+        return {}
+    place = "/".join(part for part in ("archive", settings["name"], archive["id"], folder) if part)
+    said = asked(head, "The repository cannot be read", "repo-ls", place, "--recurse", "--output=json")
+    return {match[1]: entry.get("time", 0) for name, entry in json.loads(said).items() if (match := SEGMENT.fullmatch(name))}
 
 
 def first_gap(segments: Iterable[str], since: str, size: int) -> str:
@@ -563,10 +574,16 @@ def chosen(found: Mapping[str, Any], when: datetime.datetime, image: str) -> dic
     return newest
 
 
-def end(found: Mapping[str, Any], backup: Mapping[str, Any]) -> str:
-    """Return the last segment that was archived of the database of a backup, "" for none."""
-    database = backup["database"]["id"]
-    return max((one["max"] for one in found["archive"] if one["database"]["id"] == database and one.get("max")), default="")
+def end(settings: Mapping[str, Any], head: Sequence[str], found: Mapping[str, Any], backup: Mapping[str, Any]) -> str:
+    """Return the last segment that was archived of the database of a backup, "" for none; raises DataError.
+
+    It is on the timeline that was written to last: one with a higher number may be that of a restore that was taken back.
+    """
+    times = segments(settings, head, archive_of(found, backup), "")
+    if not times:
+        return ""
+    timeline = max(times, key=lambda name: (times[name], name))[:8]
+    return max(name for name in times if name[:8] == timeline)
 
 
 # --- The program ---

@@ -68,8 +68,12 @@ def state(found: dict[str, Any]) -> str:
 def workers(found: dict[str, Any]) -> set[int]:
     """Return the processes that uvicorn's supervisor in a container has started, by their ids on the host.
 
-    It replaces one that ends, which the container's own state does not tell. Without a supervisor there is none.
+    It replaces one that ends, which the container's own state does not tell. A single worker has no supervisor, and those that
+    end by themselves after so many requests (UVICORN_LIMIT_MAX_REQUESTS) are none to watch.
     """
+    given = dict(variable.partition("=")[::2] for variable in found["Config"]["Env"] or [])
+    if given.get("WEB_CONCURRENCY", "1") == "1" or "UVICORN_LIMIT_MAX_REQUESTS" in given:
+        return set()
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         # The name, in brackets, may have brackets and spaces of its own; the state and the parent follow it.

@@ -155,12 +155,17 @@ def whole(host: Mapping[str, Any]) -> list[str]:
 
 
 def lost(host: Mapping[str, Any], settings: Mapping[str, Any], earlier: bool) -> list[str]:
-    """Refuse to make an empty database in place of one that is gone."""
+    """Refuse to make an empty database in place of one that is gone, or to take a part of the data for all of it."""
     volume, name, others = host["volume"], settings["fastapi_name"], whole(host)
-    own = earlier or not settings.get("fastapi_database_host")
+    root, own = settings["fastapi_root"], earlier or not settings.get("fastapi_database_host")
+    if own and host["partial"] == volume["name"]:
+        return [
+            f"A restore of {name} was cut off, and the volume {volume['name']} holds a part of the data; run the playbook "
+            f"restore again, or begin without it: `docker volume rm {volume['name']}; rm {root}/restoring`."
+        ]
     if volume["exists"] or not own or not (volume["lost"] or (others and not earlier)):
         return []
-    ways = [f"write the name of the one to use into {settings['fastapi_root']}/volume ({', '.join(others)})"] if others else []
+    ways = [f"write the name of the one to use into {root}/volume ({', '.join(others)})"] if others else []
     ways.append(f"run the playbook restore with fastapi_restore_confirm: {name}")
     if not others:
         ways.append(
@@ -212,11 +217,6 @@ def data(host: Mapping[str, Any], settings: Mapping[str, Any], upgrade: bool = F
         found.append(
             f"The volume {volume['name']} holds data and {settings['fastapi_root']}/secrets/database_password is missing; "
             "give the password that it was made with as fastapi_database_password."
-        )
-    if host["partial"] == volume["name"]:
-        found.append(
-            f"A restore of {settings['fastapi_name']} was cut off, and the volume {volume['name']} holds a part of the data; "
-            f"run the playbook restore again, or begin without it: `docker volume rm {volume['name']}; rm {root}/restoring`."
         )
     if host["rotating"]:
         found.append(

@@ -19,8 +19,8 @@ RECOVERY_TIMEOUT = 12 * 3600
 # What pgBackRest has the database do at its first start, which is over.
 RECOVERED = ("restore_command", "recovery_target_time", "recovery_target_action", "recovery_target_timeline")
 
-# What it says where the timeline of the archive's end does not come out of the backup.
-NO_CHILD = "is not a child of this server's history"
+# What PostgreSQL says, and pgBackRest, where the timeline of the archive's end does not come out of the backup.
+NO_CHILD = re.compile("is not a child of this server's history|forked from backup timeline|not in the history of target timeline")
 
 # On a volume: the one with the data of the major version before, for the way back.
 BEFORE = "drydock.before"
@@ -60,13 +60,17 @@ def new_volume(name: str, root: Path) -> str:
 
 
 def forget(name: str, root: Path) -> None:
-    """Remove what a restore that was cut off left behind; what is live is not."""
-    under_way = dumps.read_json(root / releases.RESTORING)
+    """Remove what a restore that was cut off left behind; what is live stays, and the note of it if it is a part of the data.
+
+    On a bare host the volume is live once all of the data is in it, and nothing was there before.
+    """
+    half, volume = partial(root), dumps.read_json(root / releases.RESTORING).get("volume", "")
+    live = volume == releases.live_volume(root, name) and (known(root) or not half)
     dumps.removed(f"{name}-restore")
-    volume = under_way.get("volume", "")
-    if volume and not (known(root) and volume == releases.live_volume(root, name)):
+    if volume and not live:
         dumps.removed(f"{name}-restore", volume)
-    (root / releases.RESTORING).unlink(missing_ok=True)
+    if not (live and half):
+        (root / releases.RESTORING).unlink(missing_ok=True)
 
 
 def create(settings: Mapping[str, Any], root: Path, name: str, volume: str, before: str) -> None:
@@ -88,7 +92,8 @@ def note(root: Path, volume: str, filling: bool) -> None:
 def partial(root: Path) -> str:
     """Return the volume that holds a part of the data, as who filled it was cut off, "" for none."""
     under_way = dumps.read_json(root / releases.RESTORING)
-    return under_way.get("volume", "") if under_way.get("filling") else ""
+    # Versions of before did not note it; what they had brought up was whole.
+    return under_way.get("volume", "") if under_way.get("filling", not known(root)) else ""
 
 
 def fill(
@@ -122,7 +127,7 @@ def too_late(log: str) -> str:
 
 
 class Target(NamedTuple):
-    """Up to where an archive is to be restored: a time, or None for its last segment, ``end``, which may be ``elsewhere``.
+    """Up to where an archive is to be restored from a backup whose last segment is ``begin``: a time, or None for the ``end``.
 
     To a time, what the timeline of the backup has counts. The end is on another one where the database was taken back to a time
     since, and no backup followed.
@@ -130,19 +135,20 @@ class Target(NamedTuple):
 
     when: datetime.datetime | None
     end: str
-    elsewhere: bool
+    begin: str
 
     def options(self) -> list[str]:
-        timeline = "--target-timeline=latest" if self.elsewhere and not self.when else "--target-timeline=current"
-        if not self.when:
-            return [timeline, "--type=default"]
-        return [timeline, "--type=time", f"--target={self.when:%Y-%m-%d %H:%M:%S.%f}+00", "--target-action=promote"]
+        if self.when:
+            at = f"--target={self.when:%Y-%m-%d %H:%M:%S.%f}+00"
+            return ["--target-timeline=current", "--type=time", at, "--target-action=promote"]
+        same = self.end[:8] in ("", self.begin[:8])
+        return [f"--target-timeline={'current' if same else int(self.end[:8], 16)}", "--type=default"]
 
     def unreached(self, log: str) -> str:
         """Return why a database did not get there, by its log, "" where that does not say it."""
         if self.when and (why := too_late(log)):
             return f"The archive does not reach {self.when:{dumps.TIME}}: {why}"
-        if not self.when and NO_CHILD in log:
+        if not self.when and NO_CHILD.search(log):
             return (
                 "What was archived last does not come out of the newest backup, as the database was taken back to a time since; "
                 "give a time as fastapi_restore_target_time."
@@ -176,7 +182,10 @@ def fill_to(
     # From 18 on it is below the mount, and pgBackRest does not make it.
     folder = archive.data_folder(settings["mount"], dumps.major(settings["image"]))
     dumps.run([*beside, "mkdir", "--parents", "--mode=0700", folder], f"{folder} cannot be made in the volume {volume}")
-    archive.asked(beside, f"{label} cannot be restored from the archive", "restore", f"--set={label}", *target.options())
+    try:
+        archive.asked(beside, f"{label} cannot be restored from the archive", "restore", f"--set={label}", *target.options())
+    except dumps.DataError as error:
+        raise dumps.DataError(target.unreached(str(error)) or str(error)) from None
     server = ["-c", "hot_standby=off", "-c", "archive_mode=on", "-c", "archive_command="]
     mounts = archive.scratch(settings, root)
     try:
@@ -188,7 +197,7 @@ def fill_to(
             raise dumps.DataError(why) from None
         raise
     with dumps.Session(container) as session:
-        if why := target.missed(session.rows("SELECT pg_walfile_name(pg_last_wal_replay_lsn());")[0]):
+        if why := target.missed(session.rows("SELECT pg_walfile_name(pg_last_wal_replay_lsn() - 1);")[0]):
             raise dumps.DataError(why)
     # Who owns what, the password, and who is asked for it, are those of then.
     dumps.owned(container, settings["user"])

@@ -111,6 +111,7 @@ from ansible_collections.drydock.stack.plugins.module_utils.volumes import (
     forget,
     labels,
     new_volume,
+    note,
     partial,
 )
 
@@ -139,7 +140,7 @@ def chosen(settings, root, source, identity):
 
 
 def backup_before(settings, root, name, when):
-    """Return the backup of the archive to begin from, for None the newest, and the last segment there; raises DataError."""
+    """Return the backup of the archive to begin from, for None the newest, and the last segment then; raises DataError."""
     if not settings.get("pitr"):
         raise dumps.DataError("There is no archive to restore a time from; fastapi_pitr_enabled is false.")
     if when and when > dumps.now():
@@ -150,9 +151,10 @@ def backup_before(settings, root, name, when):
         # Where that fails, the archive may have what is needed all the same, which is seen in the end.
         with contextlib.suppress(dumps.DataError):
             archive.flushed(settings)
-    found = archive.read(settings, archive.beside(settings, root))
+    head = archive.beside(settings, root)
+    found = archive.read(settings, head)
     backup = archive.chosen(found, when or dumps.now(), settings["image"])
-    return backup, archive.end(found, backup)
+    return backup, "" if when else archive.end(settings, head, found, backup)
 
 
 def runs(root, name):
@@ -295,8 +297,8 @@ class Moment:
 
     def fill(self, name, volume, before, runs):
         """Make the volume; return how many rows there are, and when the last transaction in it was committed."""
-        upto = Target(self.when, self.end, self.end[:8] > (self.backup["archive"]["stop"] or "")[:8])
-        found = fill_to(self.settings, self.root, name, self.name, upto, volume, before)
+        target = Target(self.when, self.end, self.backup["archive"]["stop"])
+        found = fill_to(self.settings, self.root, name, self.name, target, volume, before)
         if refusal := revision_refusal(self.root, found) if runs else "":
             raise dumps.DataError(refusal)
         return sum(found["rows"].values()), found["until"]
@@ -321,7 +323,10 @@ def main():
     name, root = module.params["name"], Path(module.params["root"])
     settings = dumps.read_json(root / dumps.SETTINGS)
     if module.check_mode:
-        module.exit_json(changed=True, dump=module.params["source"], volume="", before="", runs=runs(root, name))
+        try:
+            module.exit_json(changed=True, dump=module.params["source"], volume="", before="", runs=runs(root, name))
+        except docker_cli.EngineError as error:
+            module.fail_json(msg=str(error))
     if not settings:
         module.fail_json(msg=f"There is no {root / dumps.SETTINGS}, which a deploy writes; deploy the stack first.")
     if settings.get("elsewhere"):
@@ -332,7 +337,7 @@ def main():
     try:
         with dumps.alone(root, "A restore"):
             lock.check(root, module.params["token"])
-            serves = runs(root, name)
+            serves, half = runs(root, name), partial(root)
             if why := image_refusal(root, settings["image"]) if serves else "":
                 raise dumps.DataError(why)
             forget(name, root)
@@ -357,6 +362,8 @@ def main():
                     releases.write_durably(root / releases.VOLUME, f"{volume}\n".encode(), 0o644)
             finally:
                 forget(name, root)
+                if half == releases.live_volume(root, name):
+                    note(root, half, filling=True)
             data.live()
     except (dumps.DataError, docker_cli.EngineError, lock.LockLostError) as error:
         # Among it may be what a migration, or the application, said.

@@ -187,8 +187,9 @@ def main():
         module.fail_json(msg=str(error), **told)
     except docker_cli.EngineError as error:
         module.fail_json(msg=f"The slot could not be started: {error}", **told)
+    now = containers.look(container)
+    workers = sorted(containers.workers(now)) if now else []
     left()
-    workers = sorted(containers.workers(containers.look(container)))
     module.exit_json(changed=found.get("Id") != before.get("Id"), restarts=restarts, workers=workers, **told)
 
 

@@ -239,6 +239,8 @@ from ansible_collections.drydock.stack.plugins.module_utils.ports import holder
 from ansible_collections.drydock.stack.plugins.module_utils.release import (
     RESTORING,
     STATIC,
+    UNFILLED,
+    VOLUME_TOKEN,
     filled,
     first_volume,
     live,
@@ -325,18 +327,20 @@ def expected_hashes(root):
     return dict(line.split() for line in told.splitlines() if line.strip())
 
 
-def serves_on(folder, volume):
-    """Tell whether the release has its database in the volume; templates of a user's own may have it elsewhere."""
-    compose = folder / "compose.yaml"
-    return not recorded(folder).get("database") and compose.exists() and volume in compose.read_text()
+def serves_on(folder, stack):
+    """Tell whether the release has its database in the stack's volumes; templates of a user's own may have it elsewhere."""
+    files = [folder / UNFILLED / "compose.yaml", folder / "compose.yaml"]
+    texts = [file.read_text() for file in files if file.exists()]
+    own = [VOLUME_TOKEN in text or first_volume(stack) in text for text in texts]
+    return not recorded(folder).get("database") and (any(own) or not own)
 
 
-def volume(name, root):
+def volume(name, root, stack):
     found = docker_cli.inspect("volume", "inspect", name)
     if not found:
         if name in docker_cli.volumes():
             raise docker_cli.EngineError(f"the volume {name} cannot be inspected")
-        return {**NO_VOLUME, "name": name, "lost": bool(current(root)) and serves_on(root / "current", name)}
+        return {**NO_VOLUME, "name": name, "lost": bool(current(root)) and serves_on(root / "current", stack)}
     labels = found[0].get("Labels") or {}
     data = Path(found[0]["Mountpoint"])
     # Until 17 the data is the volume itself; from 18 it lies in a folder by its major version.
@@ -501,7 +505,7 @@ def read(parameters):
             engine=docker_cli.info,
             containers=lambda: containers(name),
             expected=lambda: expected_hashes(root),
-            volume=lambda: volume(live_volume(root, name), root),
+            volume=lambda: volume(live_volume(root, name), root, name),
             other_volumes=lambda: [found for found in data_volumes(name) if found != live_volume(root, name)],
             front=lambda: front(name),
             answer=lambda: answer(parameters["probe"], root),

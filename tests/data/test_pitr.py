@@ -225,6 +225,12 @@ def test_a_bare_server_and_the_archive(archived, figure):
     )
     archived.fails("restore", "use an earlier time than that, or latest", **RESTORE, fastapi_restore_target_time=when)
     restore = {**RESTORE, "fastapi_restore_target_time": "latest"}
+    segment = "'.*/[0-9A-F]{24}-[0-9a-f]{40}[.a-z0-9]*'"
+    newest = f"find /srv/archive -regextype posix-extended -type f -regex {segment} -printf '%T@ %p\\n' | sort -n | tail -1"
+    last = archived.sh(newest).split()[1]
+    archived.sh(f"cp -p {last} /root/segment; truncate --size 100 {last}; touch -r /root/segment {last}")
+    archived.fails("restore", "Nothing was restored", "and could be read up to", **restore)
+    archived.sh(f"cp -p /root/segment {last}")
     archived.fails("restore", "Nothing was restored", "does not exist", **restore, fastapi_database_user="other")
     began = time.monotonic()
     archived.works("restore", **restore)

@@ -307,38 +307,51 @@ def test_a_time_that_the_archive_does_not_reach_is_told_with_the_last_one():
     assert volumes.too_late(log.splitlines()[0]) == ""
 
 
-LAST = "0000000200000001000000FF"
-AT_NOW = volumes.Target(NOW, LAST, elsewhere=True)
+LAST, BEGIN = "0000001200000001000000FF", "000000120000000100000002"
+AT_NOW = volumes.Target(NOW, "", BEGIN)
 
 
-def test_the_end_of_an_archive_is_that_of_the_backups_database():
-    of = {"id": 1}
-    told = {"archive": [{"database": of, "max": "B"}, {"database": {"id": 2}, "max": "C"}, {"database": of, "max": None}]}
-    assert archive.end(told, {"database": of}) == "B"
-    assert archive.end({"archive": []}, {"database": of}) == ""
+def listed(monkeypatch, times):
+    told = {f"{name[:16]}/{name}-{40 * 'a'}.gz": {"type": "file", "time": at} for name, at in times.items()}
+    monkeypatch.setattr(dumps, "run", lambda *arguments, **options: json.dumps(told))
+    one = {"database": {"id": 1}, "id": "17-1", "max": max(times, default=None)}
+    return archive.end(SETTINGS, ["docker"], {"archive": [one]}, {"database": {"id": 1}})
 
 
-@pytest.mark.parametrize(("elsewhere", "timeline"), [(False, "current"), (True, "latest")])
-def test_the_latest_is_looked_for_where_the_archive_ends_and_a_time_where_the_backup_is(elsewhere, timeline):
-    assert volumes.Target(None, LAST, elsewhere).options() == [f"--target-timeline={timeline}", "--type=default"]
-    assert volumes.Target(NOW, LAST, elsewhere).options()[0] == "--target-timeline=current"
+def test_an_archive_ends_where_it_was_written_to_last(monkeypatch):
+    one, two, three = (f"0000000{timeline}00000000000000{end}" for timeline, end in ((1, "0B"), (2, "09"), (3, "0A")))
+    assert listed(monkeypatch, {one: 5, two: 9}) == two
+    # What was begun by a restore that was taken back has the higher number.
+    assert listed(monkeypatch, {one: 5, two: 9, three: 7}) == two
+    assert listed(monkeypatch, {two: 9, f"{two[:-1]}8": 9}) == two
+    assert listed(monkeypatch, {}) == ""
+
+
+@pytest.mark.parametrize(("begin", "timeline"), [(BEGIN, "current"), ("000000110000000100000002", "18")])
+def test_the_latest_is_looked_for_where_the_archive_ends_and_a_time_where_the_backup_is(begin, timeline):
+    assert volumes.Target(None, LAST, begin).options() == [f"--target-timeline={timeline}", "--type=default"]
+    assert volumes.Target(None, "", begin).options()[0] == "--target-timeline=current"
+    assert volumes.Target(NOW, "", begin).options()[0] == "--target-timeline=current"
 
 
 def test_what_was_archived_and_could_not_be_read_is_no_latest():
-    latest = volumes.Target(None, LAST, elsewhere=False)
+    latest = volumes.Target(None, LAST, BEGIN)
     # The new timeline has another number.
-    assert latest.missed("0000000300000001000000FF") == ""
-    assert latest.missed("000000030000000200000000") == ""
-    assert "ends with 0000000200000001000000FF, and could be read up to 0000000300000001000000FE alone" in latest.missed(
-        "0000000300000001000000FE"
+    assert latest.missed("0000001300000001000000FF") == ""
+    assert "ends with 0000001200000001000000FF, and could be read up to 0000001300000001000000FE alone" in latest.missed(
+        "0000001300000001000000FE"
     )
-    assert volumes.Target(NOW, LAST, elsewhere=False).missed("000000030000000100000000") == ""
+    assert AT_NOW.missed("000000130000000100000000") == ""
 
 
 def test_an_end_that_does_not_come_out_of_the_backup_is_told():
-    log = "FATAL:  requested timeline 3 is not a child of this server's history"
-    assert "was taken back to a time since; give a time" in volumes.Target(None, LAST, elsewhere=True).unreached(log)
-    assert volumes.Target(None, LAST, elsewhere=True).unreached("FATAL:  other") == ""
+    latest = volumes.Target(None, LAST, BEGIN)
+    for log in (
+        "FATAL:  requested timeline 3 is not a child of this server's history",
+        "ERROR: [058]: target timeline 3 forked from backup timeline 2 at 0/5000000 which is before backup lsn of 0/6000028",
+    ):
+        assert "was taken back to a time since; give a time" in latest.unreached(log)
+    assert latest.unreached("FATAL:  other") == ""
 
 
 # --- The program on the host ---

@@ -118,8 +118,9 @@ def test_a_host_is_refused(path, value, settings, said):
 def test_a_part_of_the_data_is_not_taken_for_it():
     bare = {**GOOD, "current": "", "releases": {}, "services": {}, "partial": "shop_postgres_data"}
     for host in (bare, {**GOOD, "partial": "shop_postgres_data"}):
-        (message,) = guards.refusals(host, SETTINGS)
-        assert "A restore of shop was cut off" in message
+        for earlier in (False, True):
+            (message,) = guards.refusals(host, SETTINGS, earlier)
+            assert "A restore of shop was cut off" in message
         assert guards.refusals({**host, "partial": "shop_postgres_data_2"}, SETTINGS) == []
 
 

@@ -17,7 +17,13 @@ import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.drydock.stack.plugins.module_utils import containers, docker_cli, volumes
 from ansible_collections.drydock.stack.plugins.module_utils.asking import ask
-from ansible_collections.drydock.stack.plugins.module_utils.release import PASSWORD_TOKEN, SLOT_TOKEN, fill, point_to
+from ansible_collections.drydock.stack.plugins.module_utils.release import (
+    PASSWORD_TOKEN,
+    SLOT_TOKEN,
+    VOLUME_TOKEN,
+    fill,
+    point_to,
+)
 from ansible_collections.drydock.stack.plugins.modules import (
     database_role,
     migrate,
@@ -187,9 +193,12 @@ def test_the_workers_of_a_container_are_those_of_its_supervisor(under_init):
     init = ["sh", "-c", '"$@"; true', "sh"] if under_init else []
     with subprocess.Popen([*init, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
-        found = {"State": {"Pid": process.pid, "Status": "running"}, "RestartCount": 0}
+        found = {"State": {"Pid": process.pid, "Status": "running"}, "Config": {"Env": ["WEB_CONCURRENCY=2"]}}
         workers = containers.workers(found)
         assert len(workers) == 2
+        # What a single worker starts is the application's own, and what is to end now and then may.
+        for given in ([], ["WEB_CONCURRENCY=1"], ["WEB_CONCURRENCY=2", "UVICORN_LIMIT_MAX_REQUESTS=100"]):
+            assert containers.workers({**found, "Config": {"Env": given}}) == set()
         os.kill(min(workers), signal.SIGKILL)
         while len(containers.workers(found)) == 2:
             time.sleep(0.01)
@@ -500,16 +509,40 @@ def test_the_place_of_the_data_is_said():
 # --- restore ---
 
 
-@pytest.mark.parametrize(("live", "gone"), [("", True), ("current", False), ("volume", False)])
-def test_a_restore_that_fails_on_a_bare_host_leaves_no_part_of_the_data(tmp_path, monkeypatch, live, gone):
+@pytest.mark.parametrize(
+    ("live", "noted", "gone", "kept"),
+    [
+        ("", {"filling": True}, True, False),
+        # All of the data is in it, and the run was cut off before it said so.
+        ("", {"filling": False}, False, False),
+        # Of a version of before, that did not say.
+        ("", {}, True, False),
+        ("current", {}, False, False),
+        ("volume", {"filling": False}, False, False),
+        # A part of the data that somebody had made the live one: still a part of it.
+        ("current", {"filling": True}, False, True),
+    ],
+)
+def test_what_a_restore_that_was_cut_off_left_is_no_data_unless_it_is_whole(tmp_path, monkeypatch, live, noted, gone, kept):
     removed = []
     monkeypatch.setattr(restore.dumps, "removed", lambda container, volume="": removed.append(volume))
-    (tmp_path / "restoring").write_text(json.dumps({"volume": "shop_postgres_data"}))
+    (tmp_path / "restoring").write_text(json.dumps({"volume": "shop_postgres_data", **noted}))
     if live:
         (tmp_path / live).write_text("shop_postgres_data\n")
     restore.forget("shop", tmp_path)
     assert ("shop_postgres_data" in removed) is gone
-    assert not (tmp_path / "restoring").exists()
+    assert (tmp_path / "restoring").exists() is kept
+
+
+def test_what_another_restore_was_cut_off_in_filling_is_removed(tmp_path, monkeypatch):
+    removed = []
+    monkeypatch.setattr(restore.dumps, "removed", lambda container, volume="": removed.append(volume))
+    (tmp_path / "current").mkdir()
+    for filling in (True, False):
+        volumes.note(tmp_path, "shop_postgres_data_2", filling)
+        restore.forget("shop", tmp_path)
+        assert removed.pop() == "shop_postgres_data_2"
+        assert not (tmp_path / "restoring").exists()
 
 
 @pytest.mark.parametrize(
@@ -558,7 +591,7 @@ def test_an_engine_that_does_not_answer_is_not_taken_for_data_that_is_gone(tmp_p
     with pytest.raises(docker_cli.EngineError, match="Cannot connect"):
         restore.runs(tmp_path, "shop")
     with pytest.raises(docker_cli.EngineError, match="Cannot connect"):
-        stack_info.volume("shop_postgres_data", tmp_path)
+        stack_info.volume("shop_postgres_data", tmp_path, "shop")
 
 
 # --- stack_info ---
@@ -597,7 +630,15 @@ def test_a_password_is_compared_and_not_told(tmp_path, given, found):
 
 @pytest.mark.parametrize(
     ("database", "data", "lost"),
-    [({}, "shop_data", True), ({}, "/srv/data", False), ({"host": "db.example.com"}, "shop_data", False), (None, "", False)],
+    [
+        ({}, "name: shop_postgres_data", True),
+        ({}, f"name: {VOLUME_TOKEN}", True),
+        # Templates of a user's own may have it elsewhere.
+        ({}, "device: /srv/data", False),
+        ({}, "", True),
+        ({"host": "db.example.com"}, "name: shop_postgres_data", False),
+        (None, "", False),
+    ],
 )
 def test_data_that_a_release_served_with_and_that_is_gone_is_lost(tmp_path, monkeypatch, database, data, lost):
     monkeypatch.setattr(docker_cli, "inspect", lambda *arguments: [])
@@ -605,10 +646,10 @@ def test_data_that_a_release_served_with_and_that_is_gone_is_lost(tmp_path, monk
     if database is not None:
         (tmp_path / "releases" / "abc").mkdir(parents=True)
         (tmp_path / "releases" / "abc" / "release.json").write_text(json.dumps({"id": "abc", "database": database}))
-        # Templates of a user's own may have it elsewhere.
-        (tmp_path / "releases" / "abc" / "compose.yaml").write_text(f"volumes:\n  postgres_data:\n    name: {data}\n")
+        if data:
+            (tmp_path / "releases" / "abc" / "compose.yaml").write_text(f"volumes:\n  postgres_data:\n    {data}\n")
         point_to(tmp_path, "abc")
-    assert stack_info.volume("shop_data", tmp_path)["lost"] is lost
+    assert stack_info.volume("shop_postgres_data_3", tmp_path, "shop")["lost"] is lost
 
 
 @pytest.mark.parametrize("place", ["PG_VERSION", "data/PG_VERSION", "18/docker/PG_VERSION"])
@@ -617,13 +658,13 @@ def test_the_major_version_is_read_from_the_data(tmp_path, monkeypatch, place):
     (tmp_path / place).write_text("18\n")
     labels = {"drydock.database": "shop", "drydock.user": "me", "com.docker.compose.project": "orders"}
     monkeypatch.setattr(docker_cli, "inspect", lambda *arguments: [{"Mountpoint": str(tmp_path), "Labels": labels}])
-    assert stack_info.volume("v", tmp_path) == {
+    assert stack_info.volume("v", tmp_path, "shop") == {
         **{"name": "v", "exists": True, "lost": False, "stack": "orders"},
         **{"major": "18", "database": "shop", "user": "me"},
     }
     del labels["drydock.user"]
     (tmp_path / "backup.json").write_text('{"user": "known"}')
-    assert stack_info.volume("v", tmp_path)["user"] == "known"
+    assert stack_info.volume("v", tmp_path, "shop")["user"] == "known"
 
 
 def network(name, *subnets):

@@ -17,7 +17,6 @@ def backup_settings(settings: Mapping[str, Any], host: str) -> dict[str, Any]:
     image = settings["fastapi_postgres_image"]
     return {
         "name": settings["fastapi_name"],
-        "host": host,
         "image": image,
         "mount": postgres_mount(image),
         "database": settings["fastapi_database_name"],
@@ -28,6 +27,8 @@ def backup_settings(settings: Mapping[str, Any], host: str) -> dict[str, Any]:
         "keep_before": int(settings["fastapi_keep_releases"]),
         "max_age": float(settings["fastapi_backup_max_age"]),
         "copy_to": settings["fastapi_backup_copy_to"],
+        # Whose the copies are; a host that has none may have another name tomorrow.
+        **({"host": host} if settings["fastapi_backup_copy_to"] else {}),
         "encrypt_to": settings["fastapi_backup_encrypt_to"],
         "alert": list(settings["fastapi_alert_command"]),
         "drill_schedule": settings["fastapi_drill_schedule"],

@@ -20,7 +20,7 @@ class ActionModule(ActionBase):
     """Move an image between hosts; documented in plugins/modules/image.py."""
 
     TRANSFERS_FILES = True
-    _VALID_ARGS = frozenset({"name", "state", "registry", "sender", "sent"})
+    _VALID_ARGS = frozenset({"name", "state", "registry", "known", "sender", "sent"})
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
@@ -50,6 +50,7 @@ class ActionModule(ActionBase):
         way = (
             f"{megabytes(told['unpacked'])} MB, saved as {megabytes(told['size'])} MB with {told['packer']} in {saved} s, "
             f"brought to the controller in {since(began)} s"
+            + (f"; {told['left_out']} layers are there already" if told["left_out"] else "")
         )
         return {**told, "moved": f"{arguments['name']}: {way}"}
 

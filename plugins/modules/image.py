@@ -11,7 +11,8 @@ description:
   - Through a registry where one is given - the host that has the image pushes it, the others pull just that one, by its digest.
     Credentials are those that C(docker login) left on the hosts.
   - Without one through the controller - the image is saved there once, compressed with zstd where the host has it, else with
-    gzip, and sent to each of the other hosts, which load it. All files on the way are private, and removed in any case.
+    gzip, and sent to each of the other hosts, which load it. Layers that all of them have stay behind, so that after an edit
+    little more than the code is moved. All files on the way are private, and removed in any case.
 options:
   name:
     description: Reference of the image.
@@ -28,6 +29,13 @@ options:
     description: Registry and path in it for C(sent), as in C(registry.example.com:5000/team); "" for none.
     type: str
     default: ""
+  known:
+    description:
+      - For C(sent) without a registry, what each of the other hosts has of images, as C(images) of M(drydock.stack.stack_info).
+        A layer that lies at the same place in an image of each of them is not sent.
+    type: list
+    elements: dict
+    default: []
   sender:
     description: Name of the host that the image comes from, for C(received).
     type: str
@@ -83,6 +91,10 @@ size:
   description: Bytes that were moved; through a registry, those of the image.
   returned: when it was sent or received
   type: int
+left_out:
+  description: How many layers stayed behind, as all the others have them.
+  returned: when it was sent
+  type: int
 moved:
   description: What was moved how, in MB and seconds, for people.
   returned: when it was sent or received
@@ -91,6 +103,10 @@ moved:
 
 import os
 import subprocess
+import tarfile
+import threading
+from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -126,8 +142,25 @@ def packer():
     return next((command for command in PACKERS if engine.which(command[0])), PACKERS[-1])
 
 
-def save(name, file):
-    """Write the image, compressed, into a file that only the owner of its folder may read; return the packer's name."""
+def in_common(layers, known):
+    """Return the layers from the first one on that each host has, in one image or another.
+
+    `layers` are the digests of the image's, lowest first; `known` has for each host its images by name, with their `layers`.
+    A layer counts with all those below it alone, as the engine keeps it by them.
+    """
+
+    def on(images):
+        shared = [sum(1 for _ in takewhile(bool, map(str.__eq__, layers, image["layers"]))) for image in images.values()]
+        return max(shared, default=0)
+
+    return layers[: min(map(on, known), default=0)]
+
+
+def save(name, file, left_out=()):
+    """Write the image, compressed, into a file that only the owner of its folder may read; return the packer's name.
+
+    The layers that are left out, given by their digests, are named in it all the same.
+    """
     command = packer()
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as target:
@@ -135,27 +168,45 @@ def save(name, file):
         owner = file.parent.stat()
         if owner.st_uid != os.geteuid():
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
-        pipe([engine.which("docker") or "docker", "image", "save", name], command, target)
+        # As the engine names them in what it saves.
+        without = {f"blobs/{layer.replace(':', '/')}" for layer in left_out}
+        pipe([engine.which("docker") or "docker", "image", "save", name], command, target, without)
     return command[0]
 
 
-def pipe(source, command, target):
-    """Run a command with its output through another into a file; raise EngineError where either fails."""
-    environment = engine.environment()
+def pipe(source, command, target, without):
+    """Run a command and pass the archive that it writes, without some members, through another into a file.
+
+    Raises EngineError where either of them fails, or the archive is not whole.
+    """
+    environment, broken = engine.environment(), ""
     with (
         subprocess.Popen(source, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as reading,
-        subprocess.Popen(command, stdin=reading.stdout, stdout=target, stderr=subprocess.PIPE, env=environment) as writing,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=target, stderr=subprocess.PIPE, env=environment) as writing,
     ):
-        # Only the second one may hold the pipe, so that the first ends when it does.
-        reading.stdout.close()
+        late = threading.Timer(TIMEOUT, lambda: (reading.kill(), writing.kill()))
+        late.start()
         try:
-            said = writing.communicate(timeout=TIMEOUT)[1] + reading.stderr.read()
-        except BaseException:
-            reading.kill()
-            writing.kill()
-            raise
-    if reading.returncode or writing.returncode:
-        raise docker_cli.EngineError(said.decode(errors="replace").strip()[-500:] or f"{source[0]} or {command[0]} failed")
+            copy_archive(reading.stdout, writing.stdin, without)
+        except (tarfile.TarError, OSError) as error:
+            broken = str(error)
+        finally:
+            # Each ends when what it reads from, or writes to, does.
+            reading.stdout.close()
+            with suppress(BrokenPipeError):
+                writing.stdin.close()
+            said = b"".join(process.stderr.read() for process in (writing, reading)).decode(errors="replace").strip()
+            late.cancel()
+    if reading.returncode or writing.returncode or broken:
+        raise docker_cli.EngineError(said[-500:] or broken or f"{source[0]} or {command[0]} failed")
+
+
+def copy_archive(source, target, without):
+    """Copy a tar archive from one stream to another, without the members of these names."""
+    with tarfile.open(fileobj=source, mode="r|") as archive, tarfile.open(fileobj=target, mode="w|") as copy:
+        for member in archive:
+            if member.name not in without:
+                copy.addfile(member, archive.extractfile(member) if member.isreg() else None)
 
 
 def push(name, registry):
@@ -186,7 +237,8 @@ def send(parameters):
         told.update(digest=push(name, parameters["registry"]), size=found["Size"], changed=True)
     else:
         file = Path(parameters["file"])
-        told.update(packer=save(name, file), size=file.stat().st_size, changed=False)
+        left_out = in_common(found["RootFS"]["Layers"], parameters["known"])
+        told.update(packer=save(name, file, left_out), left_out=len(left_out), size=file.stat().st_size, changed=False)
     return {**told, "id": found["Id"], "unpacked": found["Size"]}
 
 
@@ -206,6 +258,7 @@ def main():
             "name": {"type": "str", "required": True},
             "state": {"type": "str", "required": True, "choices": ["sent", "received", "forgotten"]},
             "registry": {"type": "str", "default": ""},
+            "known": {"type": "list", "elements": "dict", "default": []},
             "sender": {"type": "str", "default": ""},
             "sent": {"type": "dict", "default": {}},
             "file": {"type": "path"},

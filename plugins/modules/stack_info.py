@@ -115,7 +115,9 @@ expected:
   returned: always
   type: dict
 images:
-  description: By reference, C(id) and C(size) in bytes of the images of the containers.
+  description:
+    - By reference, C(id) and C(size) in bytes of the images of the containers, and C(layers), which an image that has them in
+      common need not bring; [] where the engine's store of images wants them all the same.
   returned: always
   type: dict
 volume:
@@ -404,12 +406,17 @@ def free_subnets(name, taken):
                 yield subnet
 
 
+def kept_layers(image):
+    """Return the layers that `docker load` takes for granted; containerd's store does not, and gives no `Data`."""
+    return image["RootFS"].get("Layers") or [] if (image.get("GraphDriver") or {}).get("Data") else []
+
+
 def images(references):
     if not references:
         return {}
     found = docker_cli.inspect("image", "inspect", *sorted(references))
     return {
-        reference: {"id": image["Id"], "size": image["Size"]}
+        reference: {"id": image["Id"], "size": image["Size"], "layers": kept_layers(image)}
         for reference in references
         for image in found
         if reference in [*image["RepoTags"], *image["RepoDigests"]] or f"{reference}:latest" in image["RepoTags"]

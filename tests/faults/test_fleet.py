@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -101,8 +102,12 @@ def fleet(lab: None, run: Callable[..., None], play: Callable[..., Any]) -> Iter
 
 
 def test_one_builds_for_all_and_a_second_edition_follows(fleet):
-    """The scenario `fleet`: one server builds, the others have its image, and all change together."""
-    fleet.deploy()
+    """The scenario `fleet`: one server builds, the others have what is new of its image, and all change together."""
+    run = fleet.deploy()
+    moved = [float(size) for size in re.findall(rf"([0-9.]+) MB from {SERVERS[0]}, ", run.output)]
+    assert len(moved) == 2, run.output[-3000:]
+    # Of an image of 90 MB, compressed.
+    assert max(moved) < 1
 
 
 def test_a_server_that_joins_has_the_image_of_the_others(fleet):

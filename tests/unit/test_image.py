@@ -1,8 +1,9 @@
 """Moving an image between hosts: who builds, and the parts on the hosts and on the controller that need no engine."""
 
-import gzip
+import io
 import os
 import stat
+import tarfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ from ansible.errors import AnsibleActionFail
 from ansible_collections.drydock.stack.plugins.action import image as action
 from ansible_collections.drydock.stack.plugins.filter.image_sources import image_sources
 from ansible_collections.drydock.stack.plugins.module_utils import docker_cli, engine
-from ansible_collections.drydock.stack.plugins.modules import image
+from ansible_collections.drydock.stack.plugins.modules import image, stack_info
 
 NAME = "shop:0123456789ab"
 DIGEST = "reg.example:5000/team/shop@sha256:abc"
@@ -63,12 +64,22 @@ def program(folder, name, text):
     file.chmod(0o755)
 
 
+LAYERS = ["sha256:aa", "sha256:bb", "sha256:cc"]
+MEMBERS = ["blobs/sha256/", *(f"blobs/{layer.replace(':', '/')}" for layer in LAYERS), "manifest.json"]
+
+
 @pytest.fixture
 def tools(tmp_path, monkeypatch):
-    """A folder of programs of which `docker` says that an image is `image save shop:…`."""
+    """A folder of programs, of which `docker` saves an image of three layers as the engine does."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    program(folder, "docker", 'echo "$@"')
+    with tarfile.open(folder / "saved", "w") as archive:
+        for name in MEMBERS:
+            member = tarfile.TarInfo(name)
+            member.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
+            member.size = 0 if name.endswith("/") else len(name)
+            archive.addfile(member, io.BytesIO(name.encode()))
+    program(folder, "docker", f'test "$*" = "image save {NAME}" && cat {folder}/saved')
     monkeypatch.setattr(engine, "environment", lambda: {"PATH": f"{folder}:/usr/bin:/bin"})
     # None of the machine's own: a test that wants zstd makes one.
     monkeypatch.setattr(
@@ -77,11 +88,50 @@ def tools(tmp_path, monkeypatch):
     return folder
 
 
+def members(file):
+    with tarfile.open(file) as archive:
+        return {found.name: archive.extractfile(found).read().decode() if found.isreg() else None for found in archive}
+
+
+@pytest.mark.parametrize(
+    ("known", "count"),
+    [
+        ([], 0),
+        ([{}], 0),
+        ([{"shop:1": {"layers": LAYERS[:2]}}], 2),
+        ([{"shop:1": {"layers": []}, "caddy:2": {"layers": ["sha256:aa", "sha256:dd", "sha256:cc"]}}], 1),
+        ([{"shop:1": {"layers": LAYERS}}, {"shop:1": {"layers": LAYERS[:1]}, "shop:2": {"layers": LAYERS[:2]}}], 2),
+        ([{"shop:1": {"layers": LAYERS}}, {}], 0),
+        ([{"shop:1": {"layers": LAYERS[1:]}}], 0),
+        ([{"shop:1": {"layers": [*LAYERS, "sha256:dd"]}}], 3),
+    ],
+)
+def test_a_layer_counts_with_all_below_it_where_each_host_has_it(known, count):
+    assert image.in_common(LAYERS, known) == LAYERS[:count]
+
+
+@pytest.mark.parametrize(("driver", "layers"), [({"Data": {"UpperDir": "/x"}}, LAYERS), ({"Data": None}, []), (None, [])])
+def test_layers_count_where_the_engine_takes_them_for_granted(driver, layers):
+    assert stack_info.kept_layers({"RootFS": {"Layers": LAYERS}, "GraphDriver": driver}) == layers
+
+
 def test_an_image_is_saved_for_its_fetcher_alone(tools, tmp_path):
     file = tmp_path / "image"
     assert image.save(NAME, file) == "gzip"
-    assert gzip.decompress(file.read_bytes()).decode() == f"image save {NAME}\n"
+    assert members(file) == {name.rstrip("/"): None if name.endswith("/") else name for name in MEMBERS}
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_layers_that_are_left_out_are_not_in_what_is_saved(tools, tmp_path):
+    image.save(NAME, tmp_path / "image", LAYERS[:2])
+    assert list(members(tmp_path / "image")) == ["blobs/sha256", "blobs/sha256/cc", "manifest.json"]
+
+
+@pytest.mark.parametrize("size", [0, 100, 1024])
+def test_an_archive_that_is_not_whole_is_no_image(tools, tmp_path, size):
+    os.truncate(tools / "saved", size)
+    with pytest.raises(docker_cli.EngineError):
+        image.save(NAME, tmp_path / "image")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
@@ -100,9 +150,9 @@ def test_a_file_that_is_there_already_is_not_written_to(tools, tmp_path):
 
 
 def test_zstd_is_preferred(tools, tmp_path):
-    program(tools, "zstd", "echo packed; cat")
+    program(tools, "zstd", "cat")
     assert image.save(NAME, tmp_path / "image") == "zstd"
-    assert (tmp_path / "image").read_text() == f"packed\nimage save {NAME}\n"
+    assert list(members(tmp_path / "image")) == [name.rstrip("/") for name in MEMBERS]
 
 
 @pytest.mark.parametrize(("name", "text"), [("docker", "echo no such image >&2; exit 1"), ("zstd", "echo disk full >&2; exit 1")])

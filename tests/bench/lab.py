@@ -191,9 +191,13 @@ def edit(source: Path, number: int) -> None:
 # --- Ansible ---
 
 
-def play(playbook: Path, *arguments: Any, count: Path | None = None) -> float:
-    """Run a playbook and return the seconds it took; `count` is the file that the callback writes its counts to."""
+def play(playbook: Path, *arguments: Any, count: Path | None = None, config: Path | None = None) -> float:
+    """Run a playbook and return the seconds it took.
+
+    `count` is the file that the callback writes its counts to, and `config` the configuration in place of this checkout's.
+    """
     more = {**environment(), **({"ANSIBLE_CALLBACKS_ENABLED": "count", "BENCH_COUNT": str(count)} if count else {})}
+    more.update({"ANSIBLE_CONFIG": str(config)} if config else {})
     began = time.monotonic()
     run("ansible-playbook", playbook, *arguments, env=more)
     return time.monotonic() - began

@@ -366,8 +366,11 @@ def data_volumes(name):
     return sorted(found for found in told if re.fullmatch(rf"{re.escape(first_volume(name))}(_[0-9]+)?", found))
 
 
-def subnets(network):
-    return [ipaddress.ip_network(item["Subnet"]) for item in network["IPAM"].get("Config") or [] if item.get("Subnet")]
+def subnets(*networks):
+    """Return the IPv4 subnets of the networks that there are of these names or ids."""
+    found = docker_cli.inspect("network", "inspect", *networks)
+    given = [item["Subnet"] for network in found for item in network["IPAM"].get("Config") or [] if item.get("Subnet")]
+    return [subnet for subnet in map(ipaddress.ip_network, given) if subnet.version == 4]
 
 
 def routes():
@@ -381,21 +384,16 @@ def routes():
 
 def front(name):
     """Return the front network's subnet and the front door's address: what there is, else the first that is free."""
-    ids = docker_cli.docker("network", "ls", "--quiet", "--no-trunc").split()
-    networks = docker_cli.inspect("network", "inspect", *ids)
-    own = [
-        subnet for network in networks if network["Name"] == f"{name}_front" for subnet in subnets(network) if subnet.version == 4
-    ]
-    taken = [subnet for network in networks for subnet in subnets(network) if subnet.version == 4] + list(routes())
-    subnet = own[0] if own else next(free_subnets(name, taken), None)
+    subnet = next(iter(subnets(f"{name}_front")), None) or next(free_subnets(name), None)
     if subnet is None:
         raise docker_cli.EngineError(f"no room for the front door's network is left in {', '.join(map(str, FRONT_POOLS))}")
     # Docker hands addresses out from the lower half; the front door's own is the last one.
     return {"subnet": str(subnet), "range": str(next(subnet.subnets())), "proxy": str(subnet[-2])}
 
 
-def free_subnets(name, taken):
+def free_subnets(name):
     """Yield the subnets that overlap no other, from a place of the stack's own on: two new stacks rarely want the same."""
+    taken = [*subnets(*docker_cli.docker("network", "ls", "--quiet", "--no-trunc").split()), *routes()]
     for pool in FRONT_POOLS:
         if any(pool.subnet_of(other) for other in taken):
             continue

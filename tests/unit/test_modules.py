@@ -667,28 +667,36 @@ def test_the_major_version_is_read_from_the_data(tmp_path, monkeypatch, place):
     assert stack_info.volume("v", tmp_path, "shop")["user"] == "known"
 
 
-def network(name, *subnets):
-    return {"Name": name, "IPAM": {"Config": [{"Subnet": subnet} for subnet in subnets]}}
+@pytest.fixture
+def networks(monkeypatch):
+    """The subnets of the networks that there are, by name."""
+    found = {}
+
+    def inspect(*arguments):
+        return [
+            {"Name": name, "IPAM": {"Config": [{"Subnet": subnet} for subnet in found[name]]}}
+            for name in arguments[2:]
+            if name in found
+        ]
+
+    monkeypatch.setattr(docker_cli, "docker", lambda *arguments: "\n".join(found))
+    monkeypatch.setattr(docker_cli, "inspect", inspect)
+    monkeypatch.setattr(stack_info, "routes", lambda: [])
+    monkeypatch.setattr(stack_info.zlib, "crc32", lambda name: 4096)
+    return found
 
 
-def test_the_front_door_keeps_its_network(monkeypatch):
-    monkeypatch.setattr(docker_cli, "docker", lambda *arguments: "")
-    monkeypatch.setattr(docker_cli, "inspect", lambda *arguments: [network("shop_front", "172.30.5.16/28")])
+def test_the_front_door_keeps_its_network(networks):
+    networks.update(bridge=["172.17.0.0/16"], shop_front=["fd00::/64", "172.30.5.16/28"])
     assert stack_info.front("shop") == {"subnet": "172.30.5.16/28", "range": "172.30.5.16/29", "proxy": "172.30.5.30"}
 
 
-def test_a_new_front_network_overlaps_no_other(monkeypatch):
-    networks = [network("a", "172.30.0.0/27"), network("none"), network("b", "fd00::/64", "172.30.0.32/28")]
-    monkeypatch.setattr(docker_cli, "docker", lambda *arguments: "")
-    monkeypatch.setattr(docker_cli, "inspect", lambda *arguments: networks)
-    monkeypatch.setattr(stack_info, "routes", lambda: [])
-    monkeypatch.setattr(stack_info.zlib, "crc32", lambda name: 4096)
+def test_a_new_front_network_overlaps_no_other(networks):
+    networks.update(a=["172.30.0.0/27"], none=[], b=["fd00::/64", "172.30.0.32/28"])
     assert stack_info.front("shop")["subnet"] == "172.30.0.48/28"
 
 
-def test_a_front_network_is_made_elsewhere_where_a_route_takes_the_whole_pool(monkeypatch):
-    monkeypatch.setattr(docker_cli, "docker", lambda *arguments: "")
-    monkeypatch.setattr(docker_cli, "inspect", lambda *arguments: [])
+def test_a_front_network_is_made_elsewhere_where_a_route_takes_the_whole_pool(networks, monkeypatch):
     monkeypatch.setattr(stack_info, "routes", lambda: [ipaddress.ip_network("172.16.0.0/12")])
     assert stack_info.front("shop")["subnet"].startswith("10.217.")
     monkeypatch.setattr(

@@ -95,6 +95,7 @@ def write_durably(path: Path, data: bytes, mode: int, owner: int | None = None) 
     if owner is not None:
         os.chown(partial, owner, owner)
     partial.replace(path)
+    sync_folder(path.parent)
 
 
 def keep_password(root: Path, given: str | None, replaces: bool = False) -> str:

@@ -218,7 +218,6 @@ class Swap:
         """Write down which volume is live, and bring the database up on it."""
         password = (self.root / "secrets" / "database_password").read_text()
         releases.write_durably(self.root / releases.VOLUME, f"{volume}\n".encode(), 0o644)
-        releases.sync_folder(self.root)
         releases.fill(self.folder, self.slot, password, volume)
         compose(self.folder, "up", "--detach", "--no-deps", "--wait", "--wait-timeout", str(DATABASE_TIMEOUT), "db")
 
@@ -230,6 +229,8 @@ class Swap:
         ):
             return
         if command:
+            # What a restore that was cut off has left of it.
+            docker_cli.docker("rm", "--force", f"{self.name}-migrate", check=False)
             one_off = ["run", "--rm", "--no-deps", "--no-TTY", "--name", f"{self.name}-migrate", self.app]
             compose(self.folder, *one_off, *command)
 

@@ -97,6 +97,8 @@ SELECT json_build_object('size', pg_database_size(current_database()),
   'altered', (SELECT coalesce(json_agg(DISTINCT name), '[]') FROM pg_file_settings WHERE sourcefile LIKE '%postgresql.auto.conf'))
 """
 # What the image is, and which extensions it has.
+# Seconds that it waits for a backup or a drill, which may take an hour; nobody is served meanwhile.
+PATIENCE = 60
 LOOK = "postgres --version; find /usr -path '*/extension/*.control'"
 
 
@@ -197,7 +199,8 @@ def tell_password(name, root, settings, image, volume):
 def done(module, name, root, settings, plan):
     """Have another volume be live; return the dump's name, and that of the volume."""
     token, folder, dump = module.params["token"], root / "releases" / plan["id"], ""
-    with dumps.alone(root, "An upgrade"):
+    # The front door is closed already.
+    with dumps.alone(root, "An upgrade", PATIENCE):
         lock.check(root, token)
         forget(name, root)
         before, volume = releases.live_volume(root, name), plan["volume"] or new_volume(name, root)
@@ -212,7 +215,6 @@ def done(module, name, root, settings, plan):
             lock.check(root, token)
             docker_cli.docker("stop", "--time", "90", containers.name_of(name, "db"))
             releases.write_durably(root / releases.VOLUME, f"{volume}\n".encode(), 0o644)
-            releases.sync_folder(root)
         finally:
             forget(name, root)
         releases.fill(folder, plan["slot"], releases.password(root), volume)

@@ -37,6 +37,8 @@ COPIED = "copied"
 OWNER = ".owner"
 FRESH = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 GIGABYTE = 10**9
+# What a backup leaves free of a disk that it shares with the database, as a restore does.
+SPARE = GIGABYTE // 2
 DAY = 86400
 UTC = datetime.timezone.utc
 TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -108,16 +110,19 @@ FROM pg_namespace WHERE nspname = 'public' AND nspowner = 10 \gexec
 # order would put the indexes of before out of order. From 17 on PostgreSQL does so by itself.
 INITDB = "--data-checksums --encoding=UTF8 --auth-host=scram-sha-256 --locale=C.UTF-8"
 
-# Tables whose rows a dump holds: those of extensions, temporary ones and what foreign servers hold are none.
-COUNT = r"""
-SELECT format('SELECT json_build_array(%L, count(*)) FROM ONLY %I.%I',
-  format('%I.%I', n.nspname, c.relname), n.nspname, c.relname)
+# A statement for each of the tables whose rows a dump holds: those of extensions, temporary ones and what foreign servers hold
+# are none.
+EACH = r"""
+SELECT format(STATEMENT, n.nspname, c.relname, format('%I.%I', n.nspname, c.relname))
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
     WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e')
 ORDER BY 1 \gexec
 """
+COUNT = EACH.replace("STATEMENT", "'SELECT json_build_array(%3$L, count(*)) FROM ONLY %1$I.%2$I'")
+# A table that is emptied by TRUNCATE meanwhile would be so in the snapshot of before, too.
+HOLD = EACH.replace("STATEMENT", "'LOCK TABLE ONLY %1$I.%2$I IN ACCESS SHARE MODE'")
 # How values are written, so that they are the same for two servers.
 AS_TEXT = """
 SET extra_float_digits = 1; SET bytea_output = hex; SET DateStyle = ISO; SET TimeZone = UTC;
@@ -451,11 +456,13 @@ def make(
             session.rows(NO_LIMITS)
             session.rows("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;")
             snapshot = session.rows("SELECT pg_export_snapshot();")[0]
+            session.rows(HOLD)
             partial, checksum = written(
                 dump,
                 place.program("pg_dump", "--format=custom", "--compress=6", f"--snapshot={snapshot}"),
                 "pg_dump",
                 place.secret,
+                spare=spare(root),
                 meanwhile=lambda: {**session.contents(), **({"checksums": session.checksums()} if image else {})},
             )
             contents = checksum.pop("meanwhile")
@@ -504,11 +511,12 @@ def unused(folder: Path, label: str) -> Path:
 
 
 def written(
-    path: Path, command: Sequence[str], what: str, secret: Mapping[str, str], meanwhile: Any = None
+    path: Path, command: Sequence[str], what: str, secret: Mapping[str, str], meanwhile: Any = None, spare: int = 0
 ) -> tuple[Path, dict[str, Any]]:
     """Have a command write a file that has no name yet; return it, on the disk, and its size and checksum.
 
-    ``meanwhile`` is called while the command runs. Raises DataError where the command fails, OSError where the disk does.
+    ``meanwhile`` is called while the command runs, and ``spare`` are the bytes that stay free. Raises DataError where the command
+    fails or they do not, OSError where the disk fails.
     """
     partial = path.with_name(f".{path.name}.partial")
     partial.unlink(missing_ok=True)
@@ -523,11 +531,12 @@ def written(
         stack.callback(process.stdout.close)
         stack.callback(process.wait)
         stack.callback(process.kill)
-        # The first bytes come once pg_dump has the snapshot and its locks.
+        # The first bytes come once pg_dump has the snapshot.
         block = process.stdout.read(BLOCK)
         pool = stack.enter_context(ThreadPoolExecutor(1))
         found = pool.submit(meanwhile) if meanwhile and block else None
         while block:
+            stays_free(path.parent, len(block), spare)
             file.write(block)
             digest.update(block)
             told["bytes"] += len(block)
@@ -539,6 +548,21 @@ def written(
             raise DataError(f"{what}: {last_words(complaint.read()) or f'it ended with {process.returncode}'}")
         told["meanwhile"] = found.result() if found else None
     return partial, {**told, "sha256": digest.hexdigest()}
+
+
+def spare(root: Path) -> int:
+    """Return the bytes that a backup leaves free: a database that finds no room for its log on the same disk ends."""
+    return SPARE if engine_folder(root).stat().st_dev == (root / "backups").stat().st_dev else 0
+
+
+def stays_free(folder: Path, size: int, spare: int) -> None:
+    """Raise DataError where so many bytes more in a folder leave less than ``spare`` of its disk."""
+    free = shutil.disk_usage(folder).free
+    if spare and free - size < spare:
+        raise DataError(
+            f"The disk of {folder} has {free / GIGABYTE:.1f} GB free, and {spare / GIGABYTE:.1f} GB of it are left to the "
+            "database, which is on the same; make room: `docker system df` says what the engine holds."
+        )
 
 
 # --- Keeping backups ---
@@ -751,6 +775,7 @@ def copy_out(settings: Mapping[str, Any], root: Path) -> list[str]:
 def send(settings: Mapping[str, Any], root: Path, file: Path, suffix: str) -> None:
     source = file
     if suffix:
+        stays_free(file.parent, file.stat().st_size, spare(root))
         source = file.with_name(f".{file.name}.age.partial")
         converted(["age", "--recipient", settings["encrypt_to"]], "The copy cannot be encrypted", file, source)
     try:
@@ -799,7 +824,11 @@ def fetch(settings: Mapping[str, Any], root: Path, wanted: str = "", identity: s
         manifest = read_json(parts[companions(dump)[1]])
         if sha256(parts[dump]) != manifest.get("sha256"):
             raise DataError(f"The copy {name} at {settings['copy_to']} is not what was written: its checksum differs.")
+        if sha256(parts[companions(dump)[0]]) != manifest.get("globals_sha256"):
+            raise DataError(f"The roles of {name} at {settings['copy_to']} are not what was written: their checksum differs.")
         for file, partial in parts.items():
+            with partial.open("rb") as written_file:
+                os.fsync(written_file.fileno())
             partial.replace(file)
         sync_folder(folder)
     except OSError as error:
@@ -831,10 +860,15 @@ def sound(dump: Path) -> dict[str, Any]:
     return manifest
 
 
+def engine_folder(root: Path) -> Path:
+    """Return where the engine keeps its volumes, the stack's folder where that is not of this host."""
+    folder = Path(run(["docker", "info", "--format", "{{ .DockerRootDir }}"], "The engine cannot be asked").strip())
+    return folder if folder.is_dir() else root
+
+
 def free_space(root: Path) -> int:
     """Return the free bytes where the engine keeps its volumes."""
-    folder = run(["docker", "info", "--format", "{{ .DockerRootDir }}"], "The engine cannot be asked").strip()
-    return shutil.disk_usage(folder if Path(folder).is_dir() else root).free
+    return shutil.disk_usage(engine_folder(root)).free
 
 
 def room_for(manifest: Mapping[str, Any], dump: Path, root: Path) -> None:
@@ -887,6 +921,8 @@ def database_starts(
         "--mount", f"type=volume,source={volume},target={settings['mount']}", *more,
     ]  # fmt: skip
     command = ["postgres", "-c", "synchronous_commit=off", "-c", "max_wal_size=4GB", "-c", "autovacuum=off", *server]
+    # There are extensions that cannot be made without.
+    command += ["-c", f"shared_preload_libraries={settings['preload']}"] if settings.get("preload") else []
     command += [] if durable else ["-c", "fsync=off", "-c", "full_page_writes=off"]
     run(["docker", "run", *options, settings["image"], *command], "The database to restore into does not start")
     end = time.monotonic() + timeout
@@ -1102,11 +1138,13 @@ def backup(settings: Mapping[str, Any], root: Path, wait: float = WAIT) -> dict[
 def alert(settings: Mapping[str, Any], message: str) -> None:
     """Call the operator's command, with the message as its input and in DRYDOCK_MESSAGE."""
     if settings.get("alert"):
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        try:
             subprocess.run(
-                settings["alert"], input=f"{message}\n".encode(), check=False, timeout=60,
+                settings["alert"], input=f"{message}\n".encode(), check=True, timeout=60,
                 env=environment(DRYDOCK_STACK=settings["name"], DRYDOCK_MESSAGE=message),
             )  # fmt: skip
+        except (OSError, subprocess.SubprocessError) as error:
+            sys.stderr.write(f"{settings['name']}: fastapi_alert_command told nobody: {error}\n")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.drydock.stack.plugins.module_utils.settings import postgres_mount
-from ansible_collections.drydock.stack.plugins.plugin_utils.render import external_database
+from ansible_collections.drydock.stack.plugins.plugin_utils.render import external_database, postgres_value
 
 
 def backup_settings(settings: Mapping[str, Any], host: str) -> dict[str, Any]:
     """Return what <root>/backup.json is to hold on the host with this name in the inventory; no secret is among it."""
     image = settings["fastapi_postgres_image"]
+    preloaded = settings["fastapi_postgres_settings"].get("shared_preload_libraries")
     return {
         "name": settings["fastapi_name"],
         "image": image,
@@ -34,6 +35,8 @@ def backup_settings(settings: Mapping[str, Any], host: str) -> dict[str, Any]:
         "drill_schedule": settings["fastapi_drill_schedule"],
         "drill_query": settings["fastapi_drill_query"],
         "pitr": pitr_settings(settings),
+        # What is restored needs it as well.
+        **({"preload": postgres_value(preloaded)} if preloaded else {}),
     }
 
 

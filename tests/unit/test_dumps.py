@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ansible_collections.drydock.stack.plugins.module_utils import dumps
@@ -467,7 +468,42 @@ def test_a_failure_calls_the_operator(tmp_path):
     settings = SETTINGS | {"alert": ["sh", "-c", f"cat > {tmp_path}/said; echo $DRYDOCK_STACK >> {tmp_path}/said"]}
     dumps.alert(settings, "the backup failed")
     assert (tmp_path / "said").read_text() == "the backup failed\nshop\n"
-    dumps.alert(settings | {"alert": ["/nonexistent"]}, "x")
+
+
+@pytest.mark.parametrize(("command", "said"), [(["/nonexistent"], "No such file"), (["false"], "exit status 1")])
+def test_an_operator_who_cannot_be_called_is_told_where_the_run_is(command, said, capsys):
+    dumps.alert(SETTINGS | {"alert": command}, "x")
+    assert "shop: fastapi_alert_command told nobody: " in (told := capsys.readouterr().err)
+    assert said in told
+
+
+def test_a_backup_leaves_the_database_room_on_their_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(dumps.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10_000_000))
+    zeros = ["head", "--bytes=4000000", "/dev/zero"]
+    _, told = dumps.written(tmp_path / "dump", zeros, "pg_dump", {}, spare=5_000_000)
+    assert told["bytes"] == 4_000_000
+    monkeypatch.setattr(dumps.shutil, "disk_usage", lambda folder: SimpleNamespace(free=5_000_000))
+    with pytest.raises(dumps.DataError, match=r"0\.0 GB free, and 0\.0 GB of it are left to the database"):
+        dumps.written(tmp_path / "dump", zeros, "pg_dump", {}, spare=5_000_000)
+    assert dumps.written(tmp_path / "dump", zeros, "pg_dump", {}, spare=0)[1]["bytes"] == 4_000_000
+
+
+def test_room_is_left_on_a_disk_that_is_the_engine_s_alone(tmp_path, monkeypatch):
+    (tmp_path / "backups").mkdir()
+    monkeypatch.setattr(dumps, "engine_folder", lambda root: tmp_path)
+    assert dumps.spare(tmp_path) == dumps.SPARE
+    monkeypatch.setattr(dumps, "engine_folder", lambda root: Path("/proc"))
+    assert dumps.spare(tmp_path) == 0
+
+
+@pytest.mark.parametrize(("settings", "preloaded"), [({}, []), ({"preload": "timescaledb"}, ["timescaledb"])])
+def test_what_is_restored_has_the_libraries_of_the_live_database(settings, preloaded, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(dumps, "run", lambda command, *words, **more: asked.append(command) or "ready")
+    known = {"name": "shop", "database": "d", "user": "u", "image": "postgres:17", "mount": "/m", **settings}
+    dumps.database_starts(known, tmp_path, "shop-drill", "v", {}, durable=False)
+    found = [word.partition("=")[2] for word in asked[0] if word.startswith("shared_preload_libraries=")]
+    assert found == preloaded
 
 
 def test_another_version_asks_the_live_database_with_its_own_programs(tmp_path):

@@ -15,6 +15,7 @@ HERE = Path(__file__).parent
 SERVER = "drydock-lab-data"
 INTERRUPTIONS = 10
 KILLS = 10
+LIVE = "cat /opt/fault/volume 2> /dev/null || echo fault_postgres_data"
 BIG = "CREATE TABLE IF NOT EXISTS big AS SELECT i, md5(i::text) || md5((i * 7)::text) AS t FROM generate_series(1, 600000) i"
 
 
@@ -122,6 +123,21 @@ def test_two_at_once(server):
     server.is_clean()
 
 
+def test_a_drill_whose_query_says_no(server):
+    """The query of the drill says that the data is not what it should be: nothing is proven, and the operator is told."""
+    server.backup()
+    server.alerts()
+    settings = server.sh("cat /opt/fault/backup.json")
+    changed = json.dumps({**json.loads(settings), "drill_query": "SELECT false"})
+    server.sh(f"cat > /opt/fault/backup.json <<'EOF'\n{changed}\nEOF")
+    assert "fastapi_drill_query gave f" in server.sh("! /opt/fault/bin/data drill 2>&1")
+    assert "fastapi_drill_query gave f" in server.alerts()
+    assert server.listed()["proof"]["ok"] is False
+    server.is_clean()
+    server.sh(f"cat > /opt/fault/backup.json <<'EOF'\n{settings}\nEOF")
+    server.works("drill")
+
+
 def test_a_backup_during_a_deploy_and_writes(server, figure):
     """A backup during a deploy, while others write: both work, and what is dumped is of one moment."""
     server.sql("CREATE TABLE IF NOT EXISTS debit (n int); CREATE TABLE IF NOT EXISTS credit (n int)")
@@ -152,6 +168,7 @@ def test_copies_while_their_place_is_away(server, tmp_path):
     copies = {
         "fastapi_backup_copy_to": "/srv/copies",
         "fastapi_backup_encrypt_to": " ".join((tmp_path / "own.pub").read_text().split()[:2]),
+        "fastapi_backup_keep": {"last": 4},
     }
     server.sh("rm -rf /srv/copies; mkdir /srv/copies")
     server.works("deploy", **copies)
@@ -170,15 +187,24 @@ def test_copies_while_their_place_is_away(server, tmp_path):
     server.backup()
     there = server.sh("ls /srv/copies").split()
     assert f"{missed}.age" in there
+    # What need not stay has gone, here and there.
+    kept = sorted(dump for dump in server.dumps() if "-before-" not in dump)
+    assert len(kept) == 4
+    assert sorted(name for name in there if ".dump" in name) == [f"{dump}.age" for dump in kept]
+    assert len(there) == 3 * 4 + 1
     assert server.sh("stat -c %a /srv/copies/* | sort -u") == "600"
     # Where the copies are the host knows, and goes on knowing.
     restore = {"fastapi_restore_confirm": "fault", "fastapi_restore_from": f"copy:{missed}"}
     server.fails("restore", "cannot be decrypted", fastapi_restore_identity=str(tmp_path / "other"), **restore)
     server.sql("CREATE TABLE IF NOT EXISTS newer (n int)")
+    before = server.sh(LIVE)
     server.works("restore", fastapi_restore_identity=str(tmp_path / "own"), **restore)
     assert server.sql("SELECT to_regclass('newer') IS NULL") == "t"
     assert json.loads(server.sh("cat /opt/fault/backup.json"))["copy_to"] == "/srv/copies"
+    # The restore was the mistake.
+    server.sh(f"echo {before} > /opt/fault/volume")
     server.works("deploy")
+    assert server.sql("SELECT to_regclass('newer') IS NOT NULL") == "t"
     server.is_clean()
 
 
@@ -220,26 +246,36 @@ def test_a_restore_that_is_interrupted(server, figure):
     """A restore interrupted at random moments: either the old data is live or the new, and the next deploy serves it."""
     server.sql("DROP TABLE IF EXISTS mark; CREATE TABLE mark AS SELECT 'restored' AS state")
     name = server.backup()
-    ends = []
-    for _ in range(INTERRUPTIONS):
-        server.sql("UPDATE mark SET state = 'live'")
+
+    def begun():
         process = server.start("restore", fastapi_restore_confirm="fault", fastapi_restore_from=name)
         server.sh("until [ -e /opt/fault/restoring ]; do sleep 0.1; done", timeout=120)
-        time.sleep(random.uniform(0, 25))  # noqa: S311
+        return process, time.monotonic()
+
+    process, began = begun()
+    assert server.ended(process)[0] == 0
+    whole, ends = time.monotonic() - began, []
+    while len(ends) < INTERRUPTIONS:
+        server.sql("UPDATE mark SET state = 'live'")
+        before = server.sh(LIVE)
+        process, _ = begun()
+        time.sleep(random.uniform(0, whole))  # noqa: S311
+        if process.poll() is not None:
+            continue
         server.cut_off(process)
+        expected = "live" if server.sh(LIVE) == before else "restored"
         by_itself = server.answers()
         server.works("deploy")
         server.wait_until_serving()
         data = server.sql("SELECT state FROM mark")
-        assert data in ("live", "restored")
+        assert data == expected
         assert server.sql("SELECT count(*) FROM big") == "600000"
         ends.append(f"{data}{'' if by_itself else ' after a deploy'}")
     server.works("restore", fastapi_restore_confirm="fault", fastapi_restore_from=name)
     assert server.sql("SELECT state FROM mark") == "restored"
     server.is_clean()
     figure(f"{INTERRUPTIONS} interruptions: {', '.join(ends)}")
-    live = server.sh("cat /opt/fault/volume")
-    others = server.sh(f"docker volume ls --quiet | grep postgres_data | grep -vx {live}").split()
+    others = server.sh(f"docker volume ls --quiet | grep postgres_data | grep -vx $({LIVE})").split()
     server.sh(f"docker volume rm {' '.join(others)}")
     server.works("deploy")
 
@@ -247,7 +283,7 @@ def test_a_restore_that_is_interrupted(server, figure):
 def test_the_live_volume_is_gone(server):
     """The volume with the live data is gone: no deploy makes an empty one, and a restore brings the data back."""
     server.backup()
-    live = server.sh("cat /opt/fault/volume 2> /dev/null || echo fault_postgres_data")
+    live = server.sh(LIVE)
     server.sh(f"docker rm --force fault-db-1 && docker volume rm {live}")
     for playbook in ("deploy", "rollback"):
         server.fails(playbook, f"was in the volume {live}, which is gone, and a deploy would make an empty database")

@@ -53,7 +53,7 @@ def version(server):
 
 
 def test_an_upgrade_that_is_refused(old):
-    """Not confirmed, by a plain deploy, beside another database, or without a sound backup: refused, nothing touched."""
+    """Not confirmed, by a plain deploy, or beside another database: refused, nothing touched."""
     live = old.sh("docker inspect --format '{{.Id}}' fault-db-1")
     old.fails("deploy", "holds data of PostgreSQL 15", "with the playbook upgrade_postgres")
     old.fails("upgrade_postgres", "fastapi_upgrade_confirm is not set and the stack is fault")

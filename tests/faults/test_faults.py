@@ -252,6 +252,9 @@ def test_a_migration_is_ahead_of_a_release_that_is_given_up(server, tmp_path):
         fastapi_source=source(tmp_path, {"migrations/versions/0002.py": migration(ADDS_A_COLUMN)}),
         lab_fault="never ready",
     )
+    # Of the database as it was before that migration.
+    dumped = server.sh("cd /opt/fault/backups && ls -t *-before-*.dump | head -1").removesuffix(".dump")
+    assert json.loads(server.sh(f"cat /opt/fault/backups/{dumped}.json"))["revision"] == "a000000000001"
     # The way on from there: a release that knows the migration.
     server.deploy(fastapi_source=source(tmp_path, {"migrations/versions/0002.py": migration(ADDS_A_COLUMN)}))
     assert json.loads(server.sh("cat /opt/fault/current/release.json"))["database_revision"] == "a000000000002"

@@ -48,8 +48,8 @@ class Fleet:
             MEMORY / "inventory", fleet / "converge.yml", ROOT / "molecule" / "faults" / "vars" / "main.yml", **given
         )
 
-    def deploy(self) -> Any:
-        run = self.start()
+    def deploy(self, **variables: Any) -> Any:
+        run = self.start(**variables)
         assert run.wait() == 0, run.output[-3000:]
         self.good = f"edition {self.editions}"
         assert self.editions_served() == [self.good] * 3
@@ -101,13 +101,17 @@ def fleet(lab: None, run: Callable[..., None], play: Callable[..., Any]) -> Iter
         run("fleet: destroy", ["molecule", "destroy", "--scenario-name", "fleet"], "faults/fleet.log", timeout=300, **memory)
 
 
-def test_one_builds_for_all_and_a_second_edition_follows(fleet):
+def test_one_builds_for_all_and_a_second_edition_follows(fleet, tmp_path):
     """The scenario `fleet`: one server builds, the others have what is new of its image, and all change together."""
-    run = fleet.deploy()
+    source = shutil.copytree(ROOT / "tests" / "faults" / "app", tmp_path / "app")
+    with (source / "main.py").open("a") as file:
+        file.write("# edited\n")
+    run = fleet.deploy(fastapi_source=str(source))
     moved = [float(size) for size in re.findall(rf"([0-9.]+) MB from {SERVERS[0]}, ", run.output)]
     assert len(moved) == 2, run.output[-3000:]
-    # Of an image of 90 MB, compressed.
+    # Of an image of 60 MB, compressed.
     assert max(moved) < 1
+    fleet.deploy()
 
 
 def test_a_server_that_joins_has_the_image_of_the_others(fleet):

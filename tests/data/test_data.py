@@ -202,8 +202,10 @@ def test_copies_while_their_place_is_away(server, tmp_path):
     assert server.sql("SELECT to_regclass('newer') IS NULL") == "t"
     assert json.loads(server.sh("cat /opt/fault/backup.json"))["copy_to"] == "/srv/copies"
     # The restore was the mistake.
+    mistaken = server.sh(LIVE)
     server.sh(f"echo {before} > /opt/fault/volume")
     server.works("deploy")
+    server.sh(f"docker volume rm {mistaken}")
     assert server.sql("SELECT to_regclass('newer') IS NOT NULL") == "t"
     server.is_clean()
 

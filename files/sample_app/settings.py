@@ -21,8 +21,8 @@ class Settings(BaseModel, frozen=True, hide_input_in_errors=True):
     db_user: str = "notes"
     db_password: str | None = Field(None, repr=False)
 
-    # Connections that each worker keeps, those it adds under load, and the seconds that a request waits for one. What is added
-    # is closed again after a request, and its login costs several queries. With the one of readiness they are 15.
+    # Connections that each worker keeps, those it adds under load, and the seconds that a request waits for one. What
+    # is added is closed again after a request, and its login costs several queries. With that of readiness they are 15.
     db_pool_size: PositiveInt = 14
     db_max_overflow: NonNegativeInt = 0
     db_pool_timeout: PositiveFloat = 5

@@ -97,8 +97,11 @@ PAUSE_OF_REQUESTS = 1
 SMOKE_LINES = 30
 
 
-def complaint(container, path, restarts):
-    """Return why a container never gets healthy, "" where it may, None where it is."""
+def complaint(container, path, restarts, kept):
+    """Return why a container never gets healthy, "" where it may, None where it is.
+
+    One that is ``kept`` may have been unhealthy while its database was away, and be looked at only every half minute.
+    """
     found = containers.look(container)
     if not found:
         return "is gone"
@@ -107,7 +110,7 @@ def complaint(container, path, restarts):
     health = (found["State"].get("Health") or {}).get("Status", "none")
     if health in ("starting", "unhealthy") and (missing := without_path(found, path)):
         return missing
-    if health == "unhealthy":
+    if health == "unhealthy" and not kept:
         return "is unhealthy"
     return None if found["State"]["Status"] == "running" and health in ("healthy", "none") else ""
 
@@ -163,8 +166,9 @@ def main():
         )  # fmt: skip
         found = containers.look(container)
         # One that serves already may have been started anew long ago.
-        restarts = found.get("RestartCount", 0) if found.get("Id") == before.get("Id") else 0
-        while (why := complaint(container, options["path"], restarts)) is not None:
+        kept = found.get("Id") == before.get("Id")
+        restarts = found.get("RestartCount", 0) if kept else 0
+        while (why := complaint(container, options["path"], restarts, kept)) is not None:
             if why or left() < 0:
                 module.fail_json(msg=f"The container {container} {why or 'is not healthy in time'}.", **told)
             time.sleep(PAUSE)

@@ -33,6 +33,7 @@ from ansible_collections.drydock.stack.plugins.modules import (
     restore,
     rollback_plan,
     slot_live,
+    slot_ready,
     stack_absent,
     stack_info,
     upgrade,
@@ -903,3 +904,19 @@ def test_backups_follow_the_image_of_the_release_that_serves(tmp_path):
     record.follow(tmp_path, "postgres:15")
     told = json.loads((tmp_path / "backup.json").read_text())
     assert told == {"name": "shop", "image": "postgres:15", "mount": "/var/lib/postgresql/data"}
+
+
+@pytest.mark.parametrize(
+    ("health", "kept", "why"),
+    [
+        ("healthy", False, None),
+        ("starting", False, ""),
+        ("unhealthy", False, "is unhealthy"),
+        # Its database was away, and the next look is up to half a minute ahead.
+        ("unhealthy", True, ""),
+    ],
+)
+def test_a_slot_that_served_before_may_get_healthy_again(health, kept, why, monkeypatch):
+    found = {"State": {"Status": "running", "Health": {"Status": health, "Log": []}}, "RestartCount": 0}
+    monkeypatch.setattr(slot_ready.containers, "look", lambda container: found)
+    assert slot_ready.complaint("shop-app-blue-1", "/readyz", 0, kept) == why

@@ -42,9 +42,11 @@ REPOSITORY = "/var/lib/pgbackrest"
 POSTGRES_UID = 999
 # Days after which the next backup of the archive is a full one.
 FULL_AFTER = 6.5
-# The part of the engine's disk that segments may take while the repository is away; then pgBackRest drops all that wait.
+# What segments may take of the engine's disk while the repository is away; then pgBackRest drops all that wait. A tenth of it, or
+# a gigabyte, but no more than half of what is free, without which the database ends; and four segments in any case.
 QUEUE_PART = 10
-SMALLEST_QUEUE = 10**9
+USUAL_QUEUE = 10**9
+SMALLEST_QUEUE = 2**26
 SEGMENT = re.compile(r"(?:.*/)?([0-9A-F]{24})-[0-9a-f]{40}(?:\.\w+)?")
 MOMENT = re.compile(
     r"(?P<day>\d{4}-\d\d-\d\d)[T ](?P<time>\d\d:\d\d)(?::(?P<second>\d\d(?:\.\d{1,6})?))?"
@@ -150,9 +152,10 @@ def configuration_folder(root: Path) -> Path:
 
 
 def queue_size(root: Path) -> int:
-    """Return the bytes that may wait: a part of the disk, whatever of it is free now."""
-    folder = dumps.run(["docker", "info", "--format", "{{ .DockerRootDir }}"], "The engine cannot be asked").strip()
-    return max(shutil.disk_usage(folder if Path(folder).is_dir() else root).total // QUEUE_PART, SMALLEST_QUEUE)
+    """Return the bytes that may wait; of what is free counts the power of two below, as it is another one all the time."""
+    disk = shutil.disk_usage(dumps.engine_folder(root))
+    half = 2 ** ((disk.free // 2).bit_length() - 1) if disk.free > 1 else 0
+    return max(min(max(disk.total // QUEUE_PART, USUAL_QUEUE), half), SMALLEST_QUEUE)
 
 
 def configuration(keep: int, passphrase: str, queue: int) -> str:
@@ -363,10 +366,10 @@ def wanted_steps(settings: Mapping[str, Any], noted: Mapping[str, Any], found: M
     return ["stanza-upgrade"]
 
 
-def backups_of(found: Mapping[str, Any], system: str) -> list[dict[str, Any]]:
-    """Return the backups of the database that is live, the oldest first."""
+def backups_of(found: Mapping[str, Any], system: str, damaged: bool = False) -> list[dict[str, Any]]:
+    """Return the backups of the database that is live, the oldest first; with ``damaged`` those with damaged pages as well."""
     ids = {one["id"] for one in found["db"] if str(one["system-id"]) == system}
-    return [backup for backup in found["backup"] if backup["database"]["id"] in ids and not backup.get("error")]
+    return [backup for backup in found["backup"] if backup["database"]["id"] in ids and (damaged or not backup.get("error"))]
 
 
 def sound(settings: Mapping[str, Any], root: Path) -> bool:
@@ -409,7 +412,7 @@ def back_up(settings: Mapping[str, Any], root: Path) -> dict[str, Any]:
         lost = missing(settings, found, before, archiver(settings)["segment"])
         kind = kind_of(before, dumps.now().timestamp())
         asked(inside(settings), "The archive cannot be backed up", "backup", f"--type={kind}")
-        newest = backups_of(read(settings, inside(settings)), system)[-1]
+        newest = whole(backups_of(read(settings, inside(settings)), system, damaged=True))
         told = {"at": at, "ok": True, "message": "", "name": newest["label"], "seconds": round(time.monotonic() - began, 1)}
         dumps.change_state(root, archive=told)
         if lost:
@@ -421,6 +424,22 @@ def back_up(settings: Mapping[str, Any], root: Path) -> dict[str, Any]:
         dumps.change_state(root, archive={"at": at, "ok": False, "message": str(error)})
         raise DataError(str(error)) from error
     return told
+
+
+def whole(backups: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the newest of the backups; raises DataError where there is none, or pages in it are damaged.
+
+    pgBackRest warns of such pages, and ends as well as without.
+    """
+    if not backups:
+        raise DataError("pgBackRest says that it has made a backup, and there is none in the repository.")
+    newest = backups[-1]
+    if newest.get("error"):
+        raise DataError(
+            f"{newest['label']} holds pages whose checksum is wrong: the live data is damaged. A restore to a time, "
+            "or to latest, begins from the backup of before, and goes through all that was written since."
+        )
+    return newest
 
 
 def kind_of(before: Sequence[Mapping[str, Any]], now: float) -> str:
@@ -607,9 +626,10 @@ def main(arguments: Sequence[str]) -> int:
             with dumps.alone(root, "A backup of the archive"):
                 done = back_up(settings, root)
             told = f"backup {done['name']} of the archive in {done['seconds']} s"
-    except (DataError, OSError) as error:
-        sys.stderr.write(f"{settings['name']}: the {command} of the archive failed: {error}\n")
-        dumps.alert(settings, f"{settings['name']}: the {command} of the archive failed: {error}")
+    except Exception as error:  # Whatever it is, an operator is told.
+        why = str(error) if isinstance(error, (DataError, OSError)) else f"{type(error).__name__}: {error}"
+        sys.stderr.write(f"{settings['name']}: the {command} of the archive failed: {why}\n")
+        dumps.alert(settings, f"{settings['name']}: the {command} of the archive failed: {why}")
         return 1
     sys.stdout.write(f"{settings['name']}: {told}\n")
     return 0

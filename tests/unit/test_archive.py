@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -275,6 +276,35 @@ def test_a_restore_begins_from_the_newest_backup_before_the_time():
         archive.chosen(told, NOW, "postgres:18-trixie")
     with pytest.raises(dumps.DataError, match="no backup in the archive"):
         archive.chosen(found(), NOW, "postgres:17-trixie")
+
+
+def test_a_backup_with_damaged_pages_is_not_taken_for_a_good_one():
+    told = found(backup(1), backup(2, "diff") | {"error": True})
+    assert archive.whole(archive.backups_of(told, "11")) == told["backup"][0]
+    with pytest.raises(dumps.DataError, match="2D holds pages whose checksum is wrong"):
+        archive.whole(archive.backups_of(told, "11", damaged=True))
+    with pytest.raises(dumps.DataError, match="there is none in the repository"):
+        archive.whole([])
+
+
+@pytest.mark.parametrize(
+    ("total", "free", "queue"),
+    [
+        # In gigabytes of the disk.
+        (1000, 900, 100 * 10**9),
+        (40, 30, 4 * 10**9),
+        (5, 4, 10**9),
+        (40, 3, 2**30),
+        (40, 2.9, 2**30),
+        (40, 0.1, 2**26),
+        (40, 0, 2**26),
+    ],
+)
+def test_what_may_wait_leaves_half_of_what_is_free(total, free, queue, monkeypatch, tmp_path):
+    disk = types.SimpleNamespace(total=int(total * 10**9), free=int(free * 10**9))
+    monkeypatch.setattr(dumps, "engine_folder", lambda root: tmp_path)
+    monkeypatch.setattr(archive.shutil, "disk_usage", lambda folder: disk)
+    assert archive.queue_size(tmp_path) == queue
 
 
 def info(monkeypatch, *stanzas):

@@ -12,8 +12,6 @@ description:
   - Its C(build) is what the image says of its build, which may have been for another release and on another host - when, by which
     engine, of which source, on which image of Python.
   - Keeps the list of the Python packages in the image, in CycloneDX, beside it as C(python.cdx.json).
-  - Removes the oldest releases beyond O(keep), those that never served, and the stack's images that no release which stays uses.
-    The current release and the last good one always stay.
 options:
   root:
     description: Folder of the stack.
@@ -23,10 +21,6 @@ options:
     description: Id of the release.
     type: str
     required: true
-  keep:
-    description: Number of releases that stay.
-    type: int
-    default: 5
   facts:
     description:
       - What C(release.json) is to say beside the time, the image's id and the configuration hash of the container.
@@ -60,17 +54,11 @@ record:
   description: What C(release.json) says.
   returned: when not in check mode
   type: dict
-pruned:
-  description: Ids of the releases that were removed.
-  returned: when not in check mode
-  type: list
-  elements: str
 """
 
 import datetime
 import json
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -86,7 +74,6 @@ from ansible_collections.drydock.stack.plugins.module_utils.release import (
     write_durably,
 )
 from ansible_collections.drydock.stack.plugins.module_utils.settings import postgres_mount
-from ansible_collections.drydock.stack.plugins.module_utils.state import last_good
 
 # What the image says of its build, by the labels that the build gave it.
 BUILD_LABELS = {
@@ -121,27 +108,6 @@ def now():
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
-def prune(root, current, keep, before=""):
-    """Remove the oldest releases, what never served, and every image of the stack that no release which stays was made of.
-
-    The one from ``before`` stays, as this run may yet be given up, on this host or for another one.
-    """
-    folders = list((root / "releases").iterdir())
-    records = {folder.name: recorded(folder) for folder in folders}
-    served = sorted((name for name in records if records[name]), key=lambda name: records[name].get("number", 0), reverse=True)
-    staying = {*served[:keep], current, before, last_good(records, current)}
-    images = {records[name].get("image") for name in staying if name in records}
-    stale = [folder for folder in folders if folder.name not in staying]
-    for folder in stale:
-        shutil.rmtree(folder)
-    label = f"label=drydock.stack={records[current]['image'].rpartition(':')[0]}"
-    built = docker_cli.docker("image", "ls", "--filter", label, "--format", "{{ .Repository }}:{{ .Tag }}").split()
-    # The engine keeps, and says so, what a container still uses.
-    if unused := sorted({*built} - images):
-        docker_cli.docker("image", "rm", *unused, check=False)
-    return [folder.name for folder in stale]
-
-
 def follow(root, image):
     """Have backups, drills and restores use the image of the release that serves."""
     settings = dumps.read_json(root / dumps.SETTINGS)
@@ -155,7 +121,6 @@ def main():
         argument_spec={
             "root": {"type": "path", "required": True},
             "id": {"type": "str", "required": True},
-            "keep": {"type": "int", "default": 5},
             "facts": {"type": "dict", "required": True},
             "rolled_back": {"type": "str", "default": ""},
             **arguments.TOKEN,
@@ -189,15 +154,13 @@ def main():
             write(bad, {**recorded(bad), "rolled_back": now()})
         confirm_password(root)
         follow(root, module.params["facts"]["postgres_image"])
-        before = (root / "current").resolve().name if (root / "current").exists() else ""
         point_to(root, identity)
         os.sync()
-        pruned = prune(root, identity, module.params["keep"], before)
     except (lock.LockLostError, docker_cli.EngineError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"The release cannot be recorded in {root}: {error.strerror or error}")
-    module.exit_json(changed=True, record=record, pruned=pruned)
+    module.exit_json(changed=True, record=record)
 
 
 if __name__ == "__main__":

@@ -177,11 +177,11 @@ def test_the_disk_of_the_second_server_is_full(fleet):
 
 def test_the_record_fails_on_the_second_server(fleet):
     """The second server flips and then cannot record it: all go back."""
-    fleet.sh(BROKEN, "mkdir -p /opt/fault/releases/0/held && mount -t tmpfs none /opt/fault/releases/0/held")
+    fleet.sh(BROKEN, "mkdir /opt/fault/.current.partial")
     try:
         fleet.fails("given up at: record |", f"{BROKEN} did not come as far as this host")
     finally:
-        fleet.sh(BROKEN, "umount /opt/fault/releases/0/held; rm -rf /opt/fault/releases/0")
+        fleet.sh(BROKEN, "rmdir /opt/fault/.current.partial")
 
 
 def test_a_server_is_away_from_the_start(fleet):

@@ -1,5 +1,6 @@
 """The modules that need no engine, and the parts of the others that need none."""
 
+import errno
 import http.server
 import ipaddress
 import json
@@ -32,6 +33,7 @@ from ansible_collections.drydock.stack.plugins.modules import (
     release,
     restore,
     rollback_plan,
+    slot_drained,
     slot_live,
     slot_ready,
     stack_absent,
@@ -96,45 +98,8 @@ def root(tmp_path, monkeypatch):
         image = "shop:shared" if number in (0, 3) else f"shop:{number}"
         (folder / "release.json").write_text(json.dumps({"number": number + 1, "image": image}))
     (tmp_path / "releases" / "never-recorded").mkdir()
+    point_to(tmp_path, "r3")
     return tmp_path, removed
-
-
-def test_the_oldest_go_first_and_the_current_one_stays(root):
-    folder, removed = root
-    assert sorted(record.prune(folder, "r0", keep=1)) == ["never-recorded", "r1", "r2"]
-    assert sorted(path.name for path in (folder / "releases").iterdir()) == ["r0", "r3"]
-    assert removed == ["shop:1", "shop:2", "shop:given-up"]
-
-
-def test_the_last_good_one_stays_and_one_that_was_rolled_back_from_is_none(root):
-    folder, _ = root
-    for name in ("r2", "r1"):
-        file = folder / "releases" / name / "release.json"
-        file.write_text(json.dumps({**json.loads(file.read_text()), "rolled_back": "2026-01-01"}))
-    record.prune(folder, "r3", keep=1)
-    assert sorted(path.name for path in (folder / "releases").iterdir()) == ["r0", "r3"]
-
-
-def test_the_one_from_before_stays_though_it_is_rolled_back_from(root):
-    folder, _ = root
-    file = folder / "releases" / "r3" / "release.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "number": 3, "rolled_back": "2026-01-01"}))
-    file = folder / "releases" / "r2" / "release.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "number": 5}))
-    record.prune(folder, "r2", keep=1, before="r3")
-    assert {"r2", "r3"} < {path.name for path in (folder / "releases").iterdir()}
-
-
-def test_an_image_that_another_release_uses_stays(root):
-    folder, removed = root
-    record.prune(folder, "r3", keep=2)
-    assert removed == ["shop:1", "shop:given-up"]
-
-
-def test_nothing_that_served_goes_while_there_are_few(root):
-    folder, removed = root
-    assert record.prune(folder, "r3", keep=5) == ["never-recorded"]
-    assert removed == ["shop:given-up"]
 
 
 def test_the_build_of_an_image_is_told_as_it_says_itself():
@@ -237,6 +202,58 @@ def test_a_volume_is_made_for_the_release_that_serves(root, serves, image, refus
     record.write(folder / "releases" / "r3", {"number": 4, "image": "shop:shared", "postgres_image": serves})
     point_to(folder, "r3")
     assert ("the release r3, which serves" in restore.image_refusal(folder, image)) == refused
+
+
+# --- slot_drained ---
+
+
+def test_the_oldest_go_first_and_the_current_one_stays(root):
+    folder, removed = root
+    point_to(folder, "r0")
+    assert sorted(slot_drained.prune(folder, keep=1)) == ["never-recorded", "r1", "r2"]
+    assert sorted(path.name for path in (folder / "releases").iterdir()) == ["r0", "r3"]
+    assert removed == ["shop:1", "shop:2", "shop:given-up"]
+
+
+def test_the_last_good_one_stays_and_one_that_was_rolled_back_from_is_none(root):
+    folder, _ = root
+    for name in ("r2", "r1"):
+        file = folder / "releases" / name / "release.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), "rolled_back": "2026-01-01"}))
+    slot_drained.prune(folder, keep=1)
+    assert sorted(path.name for path in (folder / "releases").iterdir()) == ["r0", "r3"]
+
+
+def test_an_image_that_another_release_uses_stays(root):
+    folder, removed = root
+    slot_drained.prune(folder, keep=2)
+    assert removed == ["shop:1", "shop:given-up"]
+
+
+def test_nothing_that_served_goes_while_there_are_few(root):
+    folder, removed = root
+    assert slot_drained.prune(folder, keep=5) == ["never-recorded"]
+    assert removed == ["shop:given-up"]
+
+
+def test_a_release_that_cannot_be_removed_is_warned_of_and_the_lock_given_back(root, monkeypatch, capsys):
+    folder, _ = root
+    monkeypatch.setattr(slot_drained.containers, "slots", lambda name: [])
+    monkeypatch.setattr(slot_drained, "left_over", lambda name: [])
+    monkeypatch.setattr(slot_drained.lock, "check", lambda root, token: None)
+    monkeypatch.setattr(slot_drained.lock, "release", lambda root, token, now: None)
+
+    def held(folder):
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    monkeypatch.setattr(slot_drained.shutil, "rmtree", held)
+    warned = []
+    monkeypatch.setattr(slot_drained.AnsibleModule, "warn", lambda self, warning: warned.append(warning))
+    given = {"name": "shop", "root": str(folder), "slot": "blue", "timeout": 1, "keep": 1, "token": "t"}
+    with patch_module_args(given), pytest.raises(SystemExit):
+        slot_drained.main()
+    assert json.loads(capsys.readouterr().out)["unlocked"] == "t"
+    assert warned == [f"An old release could not be removed from {folder}/releases: Device or resource busy"]
 
 
 # --- stack_absent ---

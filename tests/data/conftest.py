@@ -126,6 +126,8 @@ def server(lab: None, run: Callable[..., None]) -> Iterator[Server]:
     """The server, with a stack on it; kept for all tests, as each of them leaves it serving."""
     shutil.rmtree(MEMORY, ignore_errors=True)
     memory = {"MOLECULE_EPHEMERAL_DIRECTORY": str(MEMORY)}
+    # A run that was cut off has left its own.
+    run("data: destroy", ["molecule", "destroy", "--scenario-name", "data"], "data/destroy.log", timeout=300, **memory)
     run("data: create", ["molecule", "create", "--scenario-name", "data"], "data/create.log", timeout=600, **memory)
     run("data: converge", ["molecule", "converge", "--scenario-name", "data"], "data/converge.log", timeout=900, **memory)
     server = Server(

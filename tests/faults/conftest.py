@@ -258,6 +258,8 @@ def disk() -> Iterator[None]:
         file.truncate(DISK_BYTES)
     subprocess.run(["mkfs.ext4", "-q", str(image)], check=True)
     loop = subprocess.run(["losetup", "--find", "--show", str(image)], check=True, capture_output=True, text=True).stdout.strip()
+    # A run that was cut off has left its own.
+    subprocess.run(["docker", "rm", "--force", SERVER], check=True, capture_output=True)
     subprocess.run(["docker", "volume", "rm", "--force", SERVER], check=True, capture_output=True)
     options = ["--driver", "local", "--opt", "type=ext4", "--opt", f"device={loop}"]
     subprocess.run(["docker", "volume", "create", *options, SERVER], check=True, capture_output=True)

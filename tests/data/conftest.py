@@ -26,12 +26,13 @@ TIMEOUT = 400
 class Server:
     """A server of the lab, and the stack `fault` on it."""
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    def __init__(self, environment: dict[str, str], name: str = SERVER) -> None:
         self.environment = environment
+        self.name = name
 
     def sh(self, command: str, check: bool = True, timeout: float = TIMEOUT) -> str:
         done = subprocess.run(
-            ["docker", "exec", SERVER, "bash", "-c", command], capture_output=True, text=True, check=False, timeout=timeout
+            ["docker", "exec", self.name, "bash", "-c", command], capture_output=True, text=True, check=False, timeout=timeout
         )
         assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout.strip()
@@ -50,7 +51,7 @@ class Server:
         known = ["--extra-vars", f"@{SCENARIO / 'vars' / 'main.yml'}"] if playbook != "deploy" else []
         source = {"fastapi_source": str(ROOT / "tests" / "faults" / "app")}
         return subprocess.Popen(
-            ["ansible-playbook", "--inventory", str(MEMORY / "inventory"), str(path), *options, *known,
+            ["ansible-playbook", "--inventory", str(MEMORY / "inventory"), "--limit", self.name, str(path), *options, *known,
              "--extra-vars", json.dumps({**source, **variables})],
             cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             start_new_session=True,
@@ -110,9 +111,8 @@ class Server:
 
     def answers(self) -> bool:
         probe = "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/readyz', timeout=3)"
-        return (
-            subprocess.run(["docker", "exec", SERVER, "python3", "-c", probe], capture_output=True, check=False).returncode == 0
-        )
+        done = subprocess.run(["docker", "exec", self.name, "python3", "-c", probe], capture_output=True, check=False)
+        return done.returncode == 0
 
     def wait_until_serving(self, seconds: float = 90) -> None:
         end = time.monotonic() + seconds
@@ -129,7 +129,8 @@ def server(lab: None, run: Callable[..., None]) -> Iterator[Server]:
     # A run that was cut off has left its own.
     run("data: destroy", ["molecule", "destroy", "--scenario-name", "data"], "data/destroy.log", timeout=300, **memory)
     run("data: create", ["molecule", "create", "--scenario-name", "data"], "data/create.log", timeout=600, **memory)
-    run("data: converge", ["molecule", "converge", "--scenario-name", "data"], "data/converge.log", timeout=900, **memory)
+    converge = ["molecule", "converge", "--scenario-name", "data", "--", "--limit", SERVER]
+    run("data: converge", converge, "data/converge.log", timeout=900, **memory)
     server = Server(
         {
             **os.environ,

@@ -68,7 +68,7 @@ class Watch(threading.Thread):
         while not self.over.wait(PAUSE):
             looks = {process: looks.get(process, 0) + 1 for process in Path("/proc").iterdir() if process.name.isdigit()}
             self.programs |= {text(process / "cmdline") for process, count in looks.items() if count <= LOOKS}
-            for folder in ("tmp", "var/tmp", "dev/shm", "run/lock"):
+            for folder in ("tmp", "var/tmp", "dev/shm", "run/lock", "run/drydock-canary"):
                 self.files |= {str(file): text(file) for file in readable(self.server / folder)}
 
     def stop(self) -> None:
@@ -116,7 +116,8 @@ class Canary:
         file.touch(mode=0o600)
         file.write_text(json.dumps(variables))
         path = CONVERGE if playbook == "deploy" else ROOT / "playbooks" / f"{playbook}.yml"
-        command = ["ansible-playbook", "-vvv", "--diff", *options, "--inventory", INVENTORY, "--extra-vars", f"@{file}", path]
+        where = ["--inventory", INVENTORY, "--limit", SERVER]
+        command = ["ansible-playbook", "-vvv", "--diff", *options, *where, "--extra-vars", f"@{file}", path]
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, text=True,
             timeout=TIMEOUT, cwd=ROOT,
@@ -303,7 +304,7 @@ def test_secrets_are_where_they_have_to_be_and_nowhere_else(canary):
     for path in allowed:
         assert any(re.fullmatch(path, file) for file in found), path
     assert canary.server.sh(f"stat -c %a {STACK}/secrets") == "700"
-    left = "find /tmp /var/tmp /dev/shm /root/.ansible -newer /root/began -type f 2> /dev/null"
+    left = "find /tmp /var/tmp /dev/shm /run/drydock-* /root/.ansible -newer /root/began -type f 2> /dev/null"
     assert canary.server.sh(left, check=False) == ""
 
 

@@ -27,7 +27,8 @@ TAIL_LINES = 80
 
 Run = Callable[..., None]
 
-LONG = ("tests/faults", "tests/data", "tests/scenarios")
+# One process makes the lab for the first of these, and another needs none meanwhile; what takes longest follows.
+ORDER = ("tests/data", "tests/lint", "tests/unit", "tests/properties", "tests/faults", "tests/scenarios")
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -68,8 +69,8 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, so that nothing long is left for one process at the end."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+    """Keep all processes busy, from the making of the lab to the end, where nothing long is left for one of them."""
+    items.sort(key=lambda item: next((place for place, name in enumerate(ORDER) if item.nodeid.startswith(name)), len(ORDER)))
 
 
 @pytest.hookimpl(optionalhook=True)

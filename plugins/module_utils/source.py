@@ -297,7 +297,8 @@ def _run(folder: Path, *arguments: str, config: Mapping[str, str] | None = None)
     environment = {
         name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name.startswith("GIT_CONFIG")
     }
-    environment |= {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"}
+    # A checkout that lacks objects would have git fetch them, by a command of the checkout's own if it names one.
+    environment |= {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": "none"}
     if config:
         given = int(environment.get("GIT_CONFIG_COUNT") or 0)
         for number, (name, value) in enumerate(config.items(), start=given):
@@ -373,7 +374,10 @@ def _listed(folder: Path, prefix: str, submodules: list[Path]) -> Iterator[tuple
 def _public_url(url: str) -> str:
     if re.match(r"[\w.-]+@[\w.-]+:", url):
         return url
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
     if parts.scheme not in ("http", "https", "ssh", "git") or not parts.netloc:
         return ""
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -789,3 +789,24 @@ def test_a_module_that_git_ignores_is_missing(tmp_path: Path) -> None:
     fill(tmp_path, {".gitignore": "*.txt\n"})
     git(tmp_path, "rm", "--quiet", "--cached", "requirements.txt")
     assert " requirements.txt is there, but git ignores it" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("way", ["core.sshCommand", "remote.origin.uploadpack"])
+def test_a_checkout_that_lacks_objects_has_no_command_run_to_fetch_them(tmp_path, way):
+    folder, ran = checkout(tmp_path / "app", APP), tmp_path / "ran"
+    command = f"sh -c 'touch {ran}'"
+    origin = "ssh://git.example/app" if way == "core.sshCommand" else str(tmp_path)
+    given = {"remote.origin.url": origin, "remote.origin.promisor": "true", "extensions.partialClone": "origin", way: command}
+    for name, value in {"core.repositoryFormatVersion": "1", "protocol.allow": "always", **given}.items():
+        git(folder, "config", name, value)
+    tree = git(folder, "rev-parse", "HEAD^{tree}")
+    (folder / ".git" / "objects" / tree[:2] / tree[2:]).unlink()
+    (folder / "main.py").write_text("edited = True\n")
+    assert refusal(folder).startswith(f"git cannot read fastapi_source ({folder}): ")
+    assert not ran.exists()
+
+
+def test_a_remote_that_is_no_url_is_left_out(tmp_path):
+    folder = checkout(tmp_path, APP)
+    git(folder, "config", "remote.origin.url", "http://[x")
+    assert read(folder).remote == ""

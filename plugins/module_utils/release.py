@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -214,11 +215,22 @@ def publish(root: Path, folder: Path, slot: str) -> None:
     if same_files(folder / STATIC, place):
         return
     if (folder / STATIC).is_dir():
-        # Links that lead out of it lead nowhere there.
-        shutil.copytree(folder / STATIC, partial, symlinks=True)
+        shutil.copytree(folder / STATIC, partial, ignore=_leading_elsewhere(folder / STATIC))
     shutil.rmtree(place, ignore_errors=True)
     if partial.is_dir():
         partial.rename(place)
+
+
+def _leading_elsewhere(folder: Path) -> Callable[[str, list[str]], list[str]]:
+    """Return what names the links to anything but a file below the folder, which the front door would follow to its own."""
+    base = folder.resolve()
+
+    def names(parent: str, entries: list[str]) -> list[str]:
+        links = [name for name in entries if Path(parent, name).is_symlink()]
+        found = {name: Path(parent, name).resolve() for name in links}
+        return [name for name in links if not (found[name].is_file() and found[name].is_relative_to(base))]
+
+    return names
 
 
 def same_files(one: Path, other: Path) -> bool:

@@ -155,11 +155,15 @@ class Renderer:
         if not folder:
             return []
         inner = posixpath.normpath(posixpath.join(self.source.workdir, folder))
-        if not any(path.startswith(f"{inner}/") for path in self.source.files):
+        served = [path for path in self.source.files if path.startswith(f"{inner}/")]
+        if not served:
             raise SourceError(
                 f"fastapi_static_dir is {folder}, and no file that is deployed lies in {self.source.root / inner}; "
                 "name a folder below fastapi_workdir, or leave it out."
             )
+        for path in served:
+            if (self.source.root / path).is_symlink():
+                _check_static_link(self.source.root / inner, path.removeprefix(f"{inner}/"))
         return [Entry(path=STATIC, link=f"source/{inner}")]
 
     def migrate(self) -> list[str]:
@@ -184,6 +188,16 @@ class Renderer:
     def attributes(self, path: str) -> dict[str, Any]:
         file = self.source.root / path
         return {"link": str(file.readlink())} if file.is_symlink() else {"executable": bool(file.stat().st_mode & 0o100)}
+
+
+def _check_static_link(folder: Path, name: str) -> None:
+    """Raise SourceError for a link that leads to something else than a file of the folder, as the front door has a copy of it."""
+    found = (folder / name).resolve()
+    if not found.is_file() or not found.is_relative_to(folder.resolve()):
+        raise SourceError(
+            f"fastapi_static_dir holds the symlink {name} to {(folder / name).readlink()}, which is no file below it; "
+            "use a copy in its place."
+        )
 
 
 def application(settings: Mapping[str, Any], engine: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:

@@ -293,3 +293,14 @@ def test_a_database_is_archived_where_that_is_asked_for(render):
 
 def test_a_database_that_is_not_archived_knows_nothing_of_it(render):
     assert "pgbackrest" not in (render() / "compose.yaml").read_text()
+
+
+@pytest.mark.parametrize("target", ["../../../../data/caddy/certificates/x/shop.key", "../main.py", ".", "gone.css"])
+def test_a_link_that_leaves_what_the_front_door_serves_is_refused(render, tmp_path, target):
+    static = tmp_path / "source" / "a" / "b" / "c" / "static"
+    static.mkdir(parents=True)
+    (static / "a.css").touch()
+    (static / "link").symlink_to(target)
+    source = {"a/b/c/main.py": MAIN, "a/b/c/requirements.txt": "fastapi\n"}
+    with pytest.raises(SourceError, match=f"^fastapi_static_dir holds the symlink link to {re.escape(target)}, which is no file"):
+        render(source=source, fastapi_workdir="a/b/c", fastapi_app="main:app", fastapi_static_dir="static")

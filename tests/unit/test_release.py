@@ -135,6 +135,20 @@ def test_a_revision_is_known_by_the_migration_that_it_names(tmp_path, text, unkn
     assert release.unknown_revisions(tmp_path, "2") == unknown
 
 
+def test_the_front_door_gets_no_link_that_it_could_follow_to_files_of_its_own(root):
+    folder, place = root / "releases" / "abc", root / "proxy" / "static" / "blue"
+    (folder / "static" / "css").mkdir(parents=True)
+    (folder / "static" / "css" / "a.css").write_text("1")
+    (folder / "static" / "a.css").symlink_to("css/a.css")
+    (folder / "key").write_text("secret")
+    for name, target in {"css/out": "../../key", "key": f"{folder}/key", "gone": "../../../data/key", "self": "."}.items():
+        (folder / "static" / name).symlink_to(target)
+    release.publish(root, folder, "blue")
+    assert sorted(str(path.relative_to(place)) for path in place.rglob("*")) == ["a.css", "css", "css/a.css"]
+    assert (place / "a.css").read_text() == "1"
+    assert not (place / "a.css").is_symlink()
+
+
 def test_the_files_of_a_live_slot_are_left_alone_where_they_are_the_same(root):
     folder, place = root / "releases" / "abc", root / "proxy" / "static" / "blue"
     (folder / "static" / "css").mkdir(parents=True)

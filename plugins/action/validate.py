@@ -35,14 +35,14 @@ def missing_files(settings):
     """Return what is wrong with the files that the settings name on the controller, one message each."""
     found = []
     templates = Path(settings["fastapi_templates"])
-    lacking = [name for name in TEMPLATES if not (templates / name).is_file()]
+    lacking = [name for name in TEMPLATES if not is_file(templates / name)]
     if lacking:
         found.append(
             f"fastapi_templates is {shown(str(templates))}, and there is no {', '.join(lacking)}; give a folder with all of "
             f"{', '.join(TEMPLATES)}: copy the collection's and change the copy."
         )
     own = Path(settings.get("fastapi_dockerfile") or __file__).expanduser()
-    if not own.is_file():
+    if not is_file(own):
         found.append(
             f"fastapi_dockerfile is {shown(str(own))}, and there is no such file; give the path of one on the controller."
         )
@@ -54,6 +54,14 @@ def missing_files(settings):
             for why in unread(path)
         ]
     return found
+
+
+def is_file(path):
+    """Tell whether a file is there, to somebody who may look."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def unread(path):

@@ -10,7 +10,9 @@ version_added: "0.1.0"
 description:
   - Removes the stack's containers, networks, images, releases and timers. The volumes, the secrets, the certificates and the
     backups stay.
-  - Removes nothing that is not the stack's, by Compose's and its own labels.
+  - Removes nothing that is not the stack's, by Compose's and its own labels. A folder that no stack was in is left alone, and
+    that of another stack refused.
+  - Holds the stack's lock meanwhile.
 options:
   data:
     description: Whether the volumes, the secrets and the certificates go as well. The backups stay all the same.
@@ -47,14 +49,17 @@ import contextlib
 import re
 import shutil
 import time
+import uuid
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.drydock.stack.plugins.module_utils import archive, arguments, docker_cli, lock, timers
+from ansible_collections.drydock.stack.plugins.module_utils import archive, arguments, docker_cli, dumps, lock, timers
 from ansible_collections.drydock.stack.plugins.module_utils import release as releases
 
 VOLUMES = r"_(postgres_data(_[0-9]+)?|caddy_data|caddy_config)"
-STACK_FILES = ("current", "releases", "proxy", "bin", "backup.json")
+STACK_FILES = ("current", "releases", "proxy", "bin", dumps.SETTINGS)
+# Seconds; several times what a removal takes.
+LEASE = 600
 IMAGE_LABELS = ("drydock.stack", "drydock.postgres")
 
 
@@ -69,6 +74,26 @@ def remove_path(path):
         shutil.rmtree(path)
 
 
+def is_known(root):
+    """Tell whether a run of ours has ever been in the folder; the record of the last one outlives a stack whose data stays."""
+    return (root / "releases").is_dir() or (root / lock.LAST_RUN).is_file()
+
+
+def below(root, *names):
+    """Return what there is of these in the stack's folder."""
+    paths = [root / name for name in names] if is_known(root) else []
+    return [path for path in paths if path.exists() or path.is_symlink()]
+
+
+def taken(root, token, look):
+    """Take the stack's lock, or with ``look`` look at it alone; return that of somebody else, {} for none."""
+    if look or not is_known(root):
+        found = lock.read(root)
+        return found if found and found["expires"] > time.time() else {}
+    held, found = lock.acquire(root, {"token": token, "owner": "a removal", "release": ""}, time.time(), LEASE)
+    return {} if held else found
+
+
 def main():
     module = AnsibleModule(
         argument_spec={
@@ -79,11 +104,13 @@ def main():
     )
     name, root, data = module.params["name"], Path(module.params["root"]), module.params["data"]
     project = f"label=com.docker.compose.project={name}"
-    held = lock.read(root)
-    if held and held["expires"] > time.time():
-        module.fail_json(
-            msg=f"The stack in {root} is being changed by {held['owner']}; wait for that run, or where it is dead: rm {root}/lock"
-        )
+    other = dumps.read_json(root / dumps.SETTINGS).get("name", name)
+    if other != name:
+        module.fail_json(msg=f"fastapi_root is {root}, the folder of the stack {other}; give {name}'s own, or leave it out.")
+    token = uuid.uuid4().hex
+    if holder := taken(root, token, module.check_mode):
+        by = f"The stack in {root} is being changed by {holder['owner']}"
+        module.fail_json(msg=f"{by}; wait for that run, or where it is dead: rm {root / lock.LOCK}")
     try:
         containers = listed("ps", "--all", "--filter", project, "--format", "{{ .Names }}")
         networks = listed("network", "ls", "--filter", project, "--format", "{{ .Name }}")
@@ -99,8 +126,8 @@ def main():
             for volume in listed("volume", "ls", "--filter", project, "--format", "{{ .Name }}")
             if re.fullmatch(re.escape(name) + VOLUMES, volume)
         ]
-        files = [path for path in (root / entry for entry in STACK_FILES) if path.exists() or path.is_symlink()]
-        secrets = [root / folder for folder in ("secrets", "certificates") if (root / folder).exists()]
+        files = below(root, *STACK_FILES)
+        secrets = below(root, "secrets", "certificates")
         # Without it the archive, which is a backup and stays, is of no use.
         passphrase = [path for path in [archive.passphrase_file(root)] if path.exists()]
         if passphrase:
@@ -108,7 +135,7 @@ def main():
         backups = [root / "backups"] if (root / "backups").exists() and any((root / "backups").iterdir()) else []
         files += [path for path in timers.own(name) if path.exists()]
         if data:
-            files += [*secrets, *(path for path in [root / releases.VOLUME] if path.exists())]
+            files += [*secrets, *below(root, releases.VOLUME)]
         removed = [
             *(f"container {container}" for container in containers),
             *(f"network {network}" for network in networks),
@@ -131,13 +158,17 @@ def main():
             timers.removed(name)
             for path in files:
                 remove_path(path)
-            if data and not backups:
-                # Whatever else somebody keeps there stays.
-                for folder in (root / "backups", root):
-                    with contextlib.suppress(OSError):
-                        folder.rmdir()
     except docker_cli.EngineError as error:
         module.fail_json(msg=f"The stack {name} could not be removed: {error}")
+    finally:
+        if not module.check_mode and root.is_dir():
+            lock.release(root, token, time.time())
+    if data and removed and not backups and not module.check_mode:
+        (root / lock.LAST_RUN).unlink(missing_ok=True)
+        # Whatever else somebody keeps there stays.
+        for folder in (root / "backups", root):
+            with contextlib.suppress(OSError):
+                folder.rmdir()
     kept = [
         *(f"volume {volume}" for volume in volumes if not data),
         *(f"path {path}" for path in (passphrase + backups if data else secrets + passphrase + backups)),

@@ -20,6 +20,10 @@ def load(path):
     return yaml.load(path.read_text(), Loader) or {}  # noqa: S506 (a safe loader with one more tag)
 
 
+FASTAPI = ROLES[0].parent / "fastapi"
+SPECS = load(FASTAPI / "meta" / "argument_specs.yml")["argument_specs"]
+
+
 def options(role):
     specs = load(role / "meta" / "argument_specs.yml")["argument_specs"]
     return {name: option for spec in specs.values() for name, option in spec["options"].items()}
@@ -68,5 +72,14 @@ def test_every_public_variable_has_the_prefix_of_its_role(role):
 
 @pytest.mark.parametrize("entry", ["restore", "upgrade_postgres"])
 def test_what_makes_a_deploy_takes_all_that_a_deploy_takes(entry):
-    specs = load(ROLES[[role.name for role in ROLES].index("fastapi")] / "meta" / "argument_specs.yml")["argument_specs"]
-    assert specs["main"]["options"].keys() <= specs[entry]["options"].keys()
+    assert SPECS["main"]["options"].keys() <= SPECS[entry]["options"].keys()
+
+
+@pytest.mark.parametrize("entry", sorted(SPECS.keys() - {"main", "upgrade_postgres"}))
+def test_an_entry_point_asks_for_its_settings_before_it_does_anything(entry):
+    first = load(FASTAPI / "tasks" / f"{entry}.yml")[0]
+    # A boolean may be given as text, by -e, and is checked by its type alone.
+    asked, own = set(first["drydock.stack.validate"]["only"]), set(SPECS[entry]["options"]) - {"fastapi_maintenance_enabled"}
+    # A deploy follows a restore where nothing runs, which asks for all of its own.
+    assert own - (set(SPECS["main"]["options"]) if entry == "restore" else set()) <= asked
+    assert own & {"fastapi_name", "fastapi_root"} <= asked

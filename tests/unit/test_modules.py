@@ -16,7 +16,7 @@ import types
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.drydock.stack.plugins.module_utils import containers, docker_cli, volumes
+from ansible_collections.drydock.stack.plugins.module_utils import containers, docker_cli, lock, volumes
 from ansible_collections.drydock.stack.plugins.module_utils.asking import ask
 from ansible_collections.drydock.stack.plugins.module_utils.release import (
     PASSWORD_TOKEN,
@@ -285,6 +285,53 @@ def test_what_stays_of_a_stack_is_told(tmp_path, monkeypatch, capsys, given, dat
     assert sorted(told["kept"]) == sorted(f"path {tmp_path}/{path}" for path in kept)
     assert all((tmp_path / path).exists() for path in kept)
     assert (tmp_path / "secrets" / "database_password").exists() != data
+
+
+@pytest.fixture
+def absent(tmp_path, monkeypatch, capsys):
+    """Remove the stack shop, which has no containers, from a folder; return what the module says."""
+    monkeypatch.setattr(docker_cli, "docker", lambda *arguments, check=True: "")
+    monkeypatch.setattr(stack_absent.timers, "own", lambda name: [])
+
+    def run(**more):
+        with patch_module_args({"name": "shop", "root": str(tmp_path), **more}), pytest.raises(SystemExit):
+            stack_absent.main()
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+def test_a_folder_that_no_stack_was_in_is_left_alone(tmp_path, absent):
+    for place in ("bin", "proxy", "secrets", "certificates"):
+        (tmp_path / place).mkdir()
+    told = absent(data=True)
+    assert told["removed"] == []
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_the_folder_of_another_stack_is_refused(tmp_path, absent):
+    (tmp_path / "releases").mkdir()
+    (tmp_path / "backup.json").write_text('{"name": "blog"}')
+    told = absent(data=True)
+    assert told["msg"] == f"fastapi_root is {tmp_path}, the folder of the stack blog; give shop's own, or leave it out."
+    assert (tmp_path / "releases").exists()
+
+
+def test_a_removal_holds_the_lock_and_finds_it_held(tmp_path, absent, monkeypatch):
+    (tmp_path / "releases").mkdir()
+    (tmp_path / "secrets").mkdir()
+    seen = []
+    monkeypatch.setattr(stack_absent.timers, "removed", lambda name: seen.append(lock.read(tmp_path)["owner"]))
+    assert lock.acquire(tmp_path, {"token": "t", "owner": "ann@laptop"}, time.time(), 60)[0]
+    assert "is being changed by ann@laptop" in absent()["msg"]
+    assert (tmp_path / "releases").exists()
+    lock.release(tmp_path, "t", time.time())
+    assert absent()["removed"] == [f"path {tmp_path}/releases"]
+    assert seen == ["a removal"]
+    assert lock.read(tmp_path) == {}
+    # The data may go later.
+    assert absent(data=True)["removed"] == [f"path {tmp_path}/secrets"]
+    assert not tmp_path.exists()
 
 
 # --- put_back ---

@@ -709,7 +709,11 @@ def owner(settings: Mapping[str, Any]) -> str:
     """
     if "host" not in settings:
         return ""
-    return "{}@{}{}".format(settings["name"], re.sub(r"[^\w.-]", "_", settings["host"]), OWNER)
+    host = re.sub(r"[^\w.-]", "_", settings["host"])
+    if host != settings["host"]:
+        # Another host's name may become the same.
+        host += "-" + hashlib.sha256(settings["host"].encode()).hexdigest()[:8]
+    return f"{settings['name']}@{host}{OWNER}"
 
 
 def copied_names(settings: Mapping[str, Any], root: Path) -> list[str]:
@@ -720,6 +724,8 @@ def copied_names(settings: Mapping[str, Any], root: Path) -> list[str]:
     target = settings["copy_to"]
     if target.startswith("/") and not Path(target).is_dir():
         raise DataError(f"fastapi_backup_copy_to is {target}, and there is no such folder on the host; make it, or mount it.")
+    if target.startswith("/") and Path(target).resolve().is_relative_to((root / "backups").resolve()):
+        raise DataError(f"fastapi_backup_copy_to is {target}, which is where the backups are; give another folder.")
     what = f"fastapi_backup_copy_to is {target}, and it cannot be read"
     names = rclone(root, "lsf", "--files-only", target, what=what).splitlines()
     others = [name for name in names if name.endswith(OWNER) and name != owner(settings)]

@@ -17,6 +17,7 @@ import posixpath
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from ansible_collections.drydock.stack.plugins.module_utils.archive import LATEST, moment
@@ -47,7 +48,8 @@ LONGEST_PASSWORD = 1000
 LARGEST_DECIMAL = 10**9
 # A name of a variable in place of the password is none, and a user's name of twenty characters is a token.
 PASSWORD_IN_URL = re.compile(
-    r"\b(?:(?:https?|ssh)://[^/\s:@\"']*:(?!\$\{\w+\}@)[^/\s\"']+|https?://[\w-]{20,})@([\w.-]+)", re.IGNORECASE
+    r"\b(?:(?:https?|ssh)://[^/\s:@\"']*:(?!\$\{\w+\}@)[^/\s\"']+|https?://(?!\$\{\w+\}:?@)[^/\s:@\"']{20,}:?)@([\w.-]+)",
+    re.IGNORECASE,
 )
 BUILD_SECRETS = ("netrc", "uv.toml", "pip.conf")
 DATABASE_SETTINGS = ("host", "port", "name", "user", "password", "url", "sslmode")
@@ -82,6 +84,8 @@ SYSTEM_FOLDERS = re.compile(
     "/(bin|boot|dev|etc|lib|lib32|lib64|libx32|proc|run|sbin|sys|tmp|usr(?!/local/)"
     "|var/(cache|lib/containerd|lib/docker|log|run|spool|tmp))(/.*)?|/home/[^/]*"
 )
+# Each means something where a folder is named: to Compose, to --mount, to Ansible's own paths, to systemd or to cron.
+UNFIT_FOR_A_FOLDER = re.compile(r'[:,"$%\\]')
 # These hold folders of many owners: one below them is fine.
 SHARED_FOLDERS = ("/home", "/media", "/mnt", "/opt", "/root", "/srv", "/usr", "/usr/local", "/var", "/var/lib", "/var/www")
 # PostgreSQL takes these names for itself, in quotes too.
@@ -97,7 +101,7 @@ BODY_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)(?:([KMGT])(i?))?B?", re
 LOG_SIZE = re.compile(r"[1-9][0-9]*[kmg]?")
 READINESS_PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]*")
 SCHEDULE = re.compile(r"[A-Za-z0-9*:,./~ -]{1,80}")
-RCLONE_PLACE = re.compile(r"[A-Za-z0-9_.-][A-Za-z0-9_. -]*:[^\0]*")
+RCLONE_PLACE = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_. -]*:[^\0]*")
 RECIPIENT = re.compile(r"age1[a-z0-9]{58}|ssh-(ed25519|rsa) [A-Za-z0-9+/=]+( .*)?")
 STATIC_URL = re.compile(r"(/[A-Za-z0-9][A-Za-z0-9._~-]*)+")
 LOCKED_PATH = re.compile(rf"/|{STATIC_URL.pattern}")
@@ -105,9 +109,19 @@ LOCKED_PATH = re.compile(rf"/|{STATIC_URL.pattern}")
 PASSWORD_HASH = re.compile(r"\$2[aby]\$1[0-4]\$[./A-Za-z0-9]{53}")
 USER = re.compile(r"(?!import$)[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
+# These mean something to browsers, to the application or to the front door, which takes the slot's header off what clients send.
+HEADERS_IN_USE = re.compile(
+    "(accept|access-control|content|if|proxy|sec|x-forwarded|x-content|x-frame)(-.*)?|allow|authorization|cache-control|connection"
+    "|cookie|date|etag|expect|expires|forwarded|host|keep-alive|last-modified|link|location|origin|range|referer|referrer-policy"
+    "|retry-after|server|set-cookie|strict-transport-security|te|trailer|transfer-encoding|upgrade|user-agent|vary|via"
+    "|www-authenticate|x-maintenance-bypass|x-real-ip|x-request-id|x-xss-protection",
+    re.IGNORECASE,
+)
+# What is taken for a credential where a value is refused and shown: of user:password@host:path, and of options of a remote.
+CREDENTIALS = {"fastapi_source": r"^[^/@]*:[^/]*(?=@)", "fastapi_backup_copy_to": r"(?<=,).*"}
 REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+@-]*")
 GIT_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[^/@\s]+@[^/:\s]+:")
-GIT_URL_TAKEN = re.compile(r"(https?|ssh|git|file)://\S+|[\w.-]+@[\w.-]+:\S+")
+GIT_URL_TAKEN = re.compile(r"(https?|ssh|git|file)://\S+|\w[\w.-]*@\w[\w.-]*:\S+")
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 IMAGE = re.compile(
     rf"(?:(?:localhost|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+|[A-Za-z0-9.-]+(?=:[0-9]+/)|\[[0-9a-f:]+\])(?::[0-9]+)?/)?"
@@ -176,7 +190,7 @@ def _printable(text: str) -> str:
 def shown(value: Any) -> str:
     """Return a value as a message shows it: short, on one line, without credentials."""
     if isinstance(value, str):
-        text = re.sub(r"://\S*@", "://…@", value)
+        text = re.sub(r"://.*@", "://…@", value, flags=re.DOTALL)
         plain = text if text and text == text.strip() and text.isprintable() else json.dumps(text, ensure_ascii=False)
         plain = _printable(plain)
         return plain if len(plain) <= SHOWN else f"{plain[: SHOWN - 1]}…"
@@ -190,6 +204,8 @@ def shown(value: Any) -> str:
 def _say(name: str, value: Any, remedy: str) -> str:
     if value is None:
         return f"{name} has no value; {remedy}"
+    if isinstance(value, str) and name in CREDENTIALS:
+        value = re.sub(CREDENTIALS[name], "…", value, flags=re.DOTALL)
     return f"{name} is {shown(value)}; {remedy}"
 
 
@@ -291,12 +307,17 @@ def _stack_name(value: str) -> str | None:
 
 
 def _root(value: str) -> str | None:
+    return _folder(value, "/opt/shop")
+
+
+def _folder(value: str, example: str) -> str | None:
+    """A folder on the host that is the stack's own: what it has in it, its owner and its mode are changed."""
     parts = value.rstrip("/").split("/")
-    if not value.startswith("/") or ".." in parts or "." in parts or ":" in value or value != value.strip():
-        return "use an absolute path without '..', ':' and outer spaces, such as /opt/shop."
+    if not value.startswith("/") or {"..", "."} & {*parts} or UNFIT_FOR_A_FOLDER.search(value) or value != value.strip():
+        return f"use an absolute path without '..', outer spaces and any of : , \" $ % \\, such as {example}."
     folder = posixpath.normpath(f"/{value.lstrip('/')}")
     if folder == "/" or folder in SHARED_FOLDERS or SYSTEM_FOLDERS.fullmatch(folder):
-        return "use a folder of the stack's own, outside those of the system, such as /opt/shop."
+        return f"use a folder of the stack's own, outside those of the system, such as {example}."
     return _short(value)
 
 
@@ -474,8 +495,8 @@ def _pattern(value: str) -> str | None:
 
 
 def _ca_bundle(value: str) -> str | None:
-    if not value.startswith("/") or ".." in value.split("/") or re.search('[,"]', value):
-        return "use the absolute path of a file on the host, without '..', commas and quotes, or \"\" for none."
+    if not value.startswith("/") or ".." in value.split("/") or UNFIT_FOR_A_FOLDER.search(value):
+        return 'use the absolute path of a file on the host, without \'..\' and any of : , " $ % \\, or "" for none.'
     return _short(value)
 
 
@@ -624,9 +645,7 @@ def _keep(name: str, value: Any) -> Iterator[str]:
 
 
 def _repository(value: str) -> str | None:
-    if not value.startswith("/") or {"..", "."} & {*value.split("/")} or ":" in value or value.strip("/") == "":
-        return "use the absolute path of a folder on the host, without '..' and ':', such as /mnt/archive/shop."
-    return _short(value)
+    return _folder(value, "/mnt/archive/shop")
 
 
 def _target_time(value: str) -> str | None:
@@ -640,9 +659,26 @@ def _target_time(value: str) -> str | None:
 
 
 def _copy_to(value: str) -> str | None:
-    if (value.startswith("/") and ".." not in value.split("/")) or RCLONE_PLACE.fullmatch(value):
+    if value.startswith("/") and ".." not in value.split("/"):
+        folder = posixpath.normpath(f"/{value.lstrip('/')}")
+        if folder == "/" or SYSTEM_FOLDERS.fullmatch(folder):
+            return "use a folder outside those of the system, such as /mnt/backups/shop."
+        return _short(value)
+    if RCLONE_PLACE.fullmatch(value):
         return None
     return "use the absolute path of a folder on the host, or remote:path as rclone has it, such as offsite:bucket/shop."
+
+
+def _slot_header(value: str) -> str | None:
+    if HEADER.fullmatch(value) and not HEADERS_IN_USE.fullmatch(value):
+        return None
+    return "use the name of a header that means nothing else, such as X-Slot."
+
+
+def _restore_from(value: str) -> str | None:
+    if not PurePosixPath(value.removeprefix("copy:")).name and value != "copy:":
+        return "use the name of a dump, or the path of a file on the host, such as /root/shop.dump."
+    return _short(value)
 
 
 def _lines(name: str, value: Any) -> Iterator[str]:
@@ -680,7 +716,7 @@ RULES: dict[str, Rule] = {
     "fastapi_smoke_command": _list(lambda value: None),
     "fastapi_settle_time": _number(0, 3600),
     "fastapi_drain_timeout": _SECONDS,
-    "fastapi_slot_header": _text(_matches(HEADER, "use the name of a header, such as X-Slot."), empty=True),
+    "fastapi_slot_header": _text(_slot_header, empty=True),
     "fastapi_lock_wait": _number(0, 86400),
     "fastapi_lock_lease": _number(60, 7 * 86400),
     "fastapi_migrate_command": _list(lambda value: None),
@@ -761,7 +797,7 @@ RULES: dict[str, Rule] = {
     "fastapi_logs_lines": _number(1, 10000),
     "fastapi_exec_command": _command,
     "fastapi_psql_query": _query,
-    "fastapi_restore_from": _text(_short, empty=True),
+    "fastapi_restore_from": _text(_restore_from, empty=True),
     "fastapi_restore_identity": _text(_path, empty=True),
     "fastapi_restore_target_time": _text(_target_time, empty=True),
     "fastapi_restore_confirm": _text(lambda value: None, empty=True),
@@ -793,6 +829,12 @@ def _together(settings: Mapping[str, Any]) -> Iterator[str]:
             f"fastapi_backup_copy_to is {shown(remote)}, and fastapi_backup_rclone_config has no section [{named}]; add it, "
             "as `rclone config` makes one."
         )
+    for name in ("fastapi_root", "fastapi_pitr_repository"):
+        if isinstance(remote, str) and isinstance(settings.get(name), str) and _is_below(remote, settings[name]):
+            yield (
+                f"fastapi_backup_copy_to is {shown(remote)}, and {name} is {shown(settings[name])}, whose files are no copies; "
+                "use a folder elsewhere, such as a mount."
+            )
     yield from _archive(settings)
     yield from _migrator(settings)
     postgres, workers, pool = (settings.get(f"fastapi_{name}") for name in ("postgres_settings", "workers", "database_pool"))
@@ -826,6 +868,11 @@ def _together(settings: Mapping[str, Any]) -> Iterator[str]:
                 )
         if settings.get("fastapi_secrets_as_files") is True:
             yield from _secrets_as_files(env, database)
+
+
+def _is_below(path: str, folder: str) -> bool:
+    """Tell whether a path is a folder, or below it; a place elsewhere, such as offsite:shop, is not."""
+    return path.startswith("/") and f"{posixpath.normpath(path)}/".startswith(f"{posixpath.normpath(folder)}/")
 
 
 def _migrator(settings: Mapping[str, Any]) -> Iterator[str]:
@@ -894,9 +941,6 @@ def _archive(settings: Mapping[str, Any]) -> Iterator[str]:
             "fastapi_pitr_enabled is true, and fastapi_backup_schedule is empty, so that the archive would grow without end; "
             "give a schedule."
         )
-    for name in ("fastapi_root", "fastapi_pitr_repository"):
-        if isinstance(settings.get(name), str) and "," in settings[name]:
-            yield f"{name} is {shown(settings[name])}, and fastapi_pitr_enabled is true; use a path without commas."
     given = settings.get("fastapi_postgres_settings")
     for name in ARCHIVE_SETTINGS if isinstance(given, Mapping) else ():
         if name in given:
@@ -904,5 +948,5 @@ def _archive(settings: Mapping[str, Any]) -> Iterator[str]:
                 f"fastapi_postgres_settings.{name} is set, and fastapi_pitr_enabled is true, which sets it itself; leave it out"
                 f"{', and use fastapi_pitr_archive_timeout' if name == 'archive_timeout' else ''}."
             )
-    if isinstance(given, Mapping) and given.get("wal_level") == "minimal":
+    if isinstance(given, Mapping) and str(given.get("wal_level")).casefold() == "minimal":
         yield "fastapi_postgres_settings.wal_level is minimal, and fastapi_pitr_enabled needs replica; leave it out."

@@ -404,6 +404,19 @@ def test_copies_of_another_are_left_alone(tmp_path, monkeypatch, other):
     assert {file.name for file in target.iterdir()} == there
 
 
+def test_names_of_hosts_stay_apart_where_a_file_cannot_be_named_so():
+    names = {dumps.owner({**SETTINGS, "host": host}) for host in ("web 1", "web:1", "web/1", "web_1", "web-1")}
+    assert len(names) == 5
+    assert {"shop@web_1.owner", "shop@web-1.owner"} < names
+
+
+def test_no_copies_are_kept_where_the_backups_are(tmp_path):
+    (tmp_path / "backups").mkdir()
+    (tmp_path / "copies").symlink_to("backups")
+    with pytest.raises(dumps.DataError, match="/copies, which is where the backups are; give another folder"):
+        dumps.copy_out({**SETTINGS, "copy_to": str(tmp_path / "copies"), "encrypt_to": ""}, tmp_path)
+
+
 def test_what_needs_a_look_is_told(monkeypatch, tmp_path):
     monkeypatch.setattr(dumps, "now", lambda: NOW)
     put(tmp_path / "backups", name(30))

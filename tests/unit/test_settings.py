@@ -23,8 +23,14 @@ DEFAULTS = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text("utf-8")) |
 }
 QUOTE = "use text: put it between quotes, as YAML changes what is written without (0123, yes)."
 SLUG = "fastapi_name is {}; use a lower-case letter, then up to 39 lower-case letters, digits and inner hyphens{}."
-ROOT = "use an absolute path without '..', ':' and outer spaces, such as /opt/shop."
+ROOT = "use an absolute path without '..', outer spaces and any of : , \" $ % \\, such as /opt/shop."
+COPY_TO = "use the absolute path of a folder on the host, or remote:path as rclone has it, such as offsite:bucket/shop."
+OFF_SYSTEM = "use a folder outside those of the system, such as /mnt/backups/shop."
+GIT_SOURCE = "use a folder, or a git URL that begins with https://, ssh://, file:// or user@host:."
+HEADER = "use the name of a header that means nothing else, such as X-Slot."
+DUMP = "use the name of a dump, or the path of a file on the host, such as /root/shop.dump."
 OWN_ROOT = "use a folder of the stack's own, outside those of the system, such as /opt/shop."
+OWN_FOLDER = OWN_ROOT.replace("/opt/shop", "/mnt/archive/shop")
 WORKDIR = "use a folder inside the source without '..', or . for all of it."
 APP = "use module:attribute, such as main:app or shop.main:app."
 PATH = "use a path such as /readyz, without '..', spaces and characters that a URL has to encode."
@@ -46,9 +52,9 @@ SECRETS = "use netrc, uv.toml, pip.conf."
 KEYS = "use host, port, name, user, password, url, sslmode."
 CONTAINER = "for the application that is its own container; use a name or an address that leads to the database from there."
 ONE_LINE = "use text on one line, without control characters."
-BUNDLE = "use the absolute path of a file on the host, without '..', commas and quotes, or \"\" for none."
+BUNDLE = 'use the absolute path of a file on the host, without \'..\' and any of : , " $ % \\, or "" for none.'
 REVISION = "use a branch, a tag or a commit."
-FOLDER = "use the absolute path of a folder on the host, without '..' and ':', such as /mnt/archive/shop."
+FOLDER = ROOT.replace("/opt/shop", "/mnt/archive/shop")
 PATTERN = "use a pattern of .dockerignore below the source, without '!', '#' or '/' before it, '..' and outer spaces."
 REQUIREMENT = 'use a requirement such as "uvicorn[standard]>=0.30", without options and paths.'
 
@@ -66,7 +72,7 @@ BAD: list[tuple[str, Any, str]] = [
     ("fastapi_name", None, "fastapi_name has no value; give one, or leave the line out."),
     ("fastapi_root", "opt/shop", ROOT),
     ("fastapi_root", "/opt/../shop", ROOT),
-    ("fastapi_root", "/opt/sh:op", ROOT),
+    *(("fastapi_root", f"/opt/sh{character}op", ROOT) for character in ':,"$%\\'),
     ("fastapi_root", "/opt/shop ", ROOT),
     ("fastapi_root", "/opt/shop\nx", ONE_LINE),
     *(("fastapi_root", path, OWN_ROOT) for path in ("/", "//", "/opt/", "/usr", "/usr/lib/shop", "/etc/shop", "/run/x")),
@@ -275,8 +281,16 @@ BAD: list[tuple[str, Any, str]] = [
     ("fastapi_status_format", "xml", "use one of table, json."),
     ("fastapi_status_file", ["status.json"], QUOTE),
     ("fastapi_pitr_repository", "archive", FOLDER),
-    ("fastapi_pitr_repository", "/", FOLDER),
-    ("fastapi_pitr_repository", "/mnt/../etc", FOLDER),
+    *(("fastapi_pitr_repository", path, OWN_FOLDER) for path in ("/", "/mnt", "/tmp", "/var/tmp", "/dev/shm", "/home/bob")),  # noqa: S108
+    *(("fastapi_pitr_repository", path, FOLDER) for path in ("/mnt/../etc", "/mnt/a,b", "/mnt/$HOME")),
+    *(("fastapi_backup_copy_to", path, OFF_SYSTEM) for path in ("/", "/etc/shop", "/proc")),
+    ("fastapi_backup_copy_to", "-P:x", COPY_TO),
+    ("fastapi_backup_copy_to", ":s3,key=hunter2:b", f"fastapi_backup_copy_to is :s3,…; {COPY_TO}"),
+    ("fastapi_source", "-ufoo@h:x", GIT_SOURCE),
+    ("fastapi_source", "bob:hunter2@h:x y", f"fastapi_source is …@h:x y; {GIT_SOURCE}"),
+    ("fastapi_source", "https://bob:hunter2 x@h/r", f"fastapi_source is https://…@h/r; {GIT_SOURCE}"),
+    *(("fastapi_slot_header", name, HEADER) for name in ("Host", "set-cookie", "Content-Type", "X-Maintenance-Bypass", "x y")),
+    *(("fastapi_restore_from", path, DUMP) for path in ("/", "//", ".", "copy:/")),
     ("fastapi_pitr_enabled", "yes", "use true or false."),
     ("fastapi_pitr_encrypted", 1, "use true or false."),
     ("fastapi_pitr_archive_timeout", 0, "use 1 to 86400."),
@@ -602,8 +616,9 @@ def test_a_good_value_is_taken(values: dict[str, Any]) -> None:
             "give a schedule.",
         ),
         (
-            {"fastapi_pitr_enabled": True, "fastapi_pitr_repository": "/mnt/a,b"},
-            "fastapi_pitr_repository is /mnt/a,b, and fastapi_pitr_enabled is true; use a path without commas.",
+            {"fastapi_backup_copy_to": "/opt/app/backups/"},
+            "fastapi_backup_copy_to is /opt/app/backups/, and fastapi_root is /opt/app, whose files are no copies; use a folder "
+            "elsewhere, such as a mount.",
         ),
         (
             {"fastapi_pitr_enabled": True, "fastapi_postgres_settings": {"archive_timeout": 5}},
@@ -648,7 +663,7 @@ def test_credentials_in_a_url_are_not_shown() -> None:
     assert "hunter2" not in said and "ftp://…@git.example/shop" in said
 
 
-@pytest.mark.parametrize("login", ["me:hunter2", "ghp_hunter2hunter2hunter2", "hunter2_" * 5 + ":x-oauth-basic"])
+@pytest.mark.parametrize("login", ["me:hunter2", *(f"{'hunter2_' * 5}{end}" for end in ("", ":", ":x-oauth-basic", ".e30.x"))])
 def test_a_password_in_the_url_of_the_source_is_refused_and_not_shown(login) -> None:
     (said,) = settings.problems(DEFAULTS | {"fastapi_source": f"https://{login}@git.example/shop"})
     assert "hunter2" not in said and "take the password out of the URL" in said and "~/.netrc" in said
@@ -688,6 +703,9 @@ def test_postgres_major_says_what_it_found() -> None:
 )
 def test_is_git_url(source: str, expected: bool) -> None:
     assert settings.is_git_url(source) is expected
+    # The tasks fetch what is one by the same rule.
+    fetched = yaml.safe_load((ROLE / "vars" / "main.yml").read_text("utf-8"))["__fastapi_source_is_git"]
+    assert f"match('({settings.GIT_URL.pattern})')" in fetched
 
 
 def test_every_public_variable_has_a_rule() -> None:

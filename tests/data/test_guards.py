@@ -7,6 +7,8 @@ import re
 import shlex
 import time
 
+import pytest
+
 # Each of them makes one of the warnings.
 SETTINGS = {
     "max_connections": 20, "superuser_reserved_connections": 0, "archive_mode": True, "archive_command": "false",
@@ -58,6 +60,18 @@ def test_data_of_another_owner(server):
     """The volume holds the data of another owner, or another database: refused, with both names."""
     for variable in ("fastapi_database_user", "fastapi_database_name"):
         server.fails("deploy", f"{variable} is other and the volume", "was made with fault; use that one", **{variable: "other"})
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [({"wal_level": "minimal"}, 'requires wal_level "replica"'), ({"work_memory": "1MB"}, 'parameter "work_memory"')],
+    ids=["together with others", "unknown"],
+)
+def test_settings_that_the_database_does_not_start_with(server, setting, said):
+    """Settings of PostgreSQL that are told apart by its start alone: refused, and the database runs on."""
+    before = server.sh("docker inspect --format '{{.Id}} {{.State.StartedAt}}' fault-db-1")
+    server.fails("deploy", "Ensure the database takes its settings", said, fastapi_postgres_settings=setting)
+    assert server.sh("docker inspect --format '{{.Id}} {{.State.StartedAt}}' fault-db-1") == before
 
 
 def test_no_backup_was_proven(server):

@@ -13,7 +13,9 @@ INVENTORY ?= inventory/local
 LAB_REGISTRY := 127.0.0.1:5055
 # Two files of tests at a time: a deploy waits about as long as it computes. The tests of a file may share a server.
 PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
-ANSIBLE_PLAYBOOK := $(BIN)/ansible-playbook -i $(INVENTORY) $(if $(SUDO),$(shell sudo -n true 2>/dev/null || echo --ask-become-pass))
+# Whether sudo asks for a password is known of this machine alone; for others ARGS says so.
+ASKED := $(if $(filter inventory/local,$(INVENTORY)),$(if $(SUDO),$(shell sudo -n true 2>/dev/null || echo --ask-become-pass)))
+ANSIBLE_PLAYBOOK := $(BIN)/ansible-playbook -i $(INVENTORY) $(ASKED)
 
 # The command line's alone: an environment may have a NAME or a PORT that means something else.
 given = $(if $(filter command,$(firstword $(origin $(1)))),$($(1)))
@@ -32,6 +34,7 @@ VARIABLES = \
 	$(if $(call given,TARGET_TIME),-e "fastapi_restore_target_time='$(TARGET_TIME)'") \
 	$(if $(call given,IDENTITY),-e "fastapi_restore_identity='$(IDENTITY)'") \
 	$(if $(call given,CONFIRM),-e "fastapi_restore_confirm='$(CONFIRM)'" -e "fastapi_upgrade_confirm='$(CONFIRM)'") \
+	$(if $(call given,DATA),-e "fastapi_remove_data='$(DATA)'") \
 	$(if $(call given,FILE),-e "fastapi_status_file='$(FILE)'") \
 	$(if $(call given,SERVICE),-e "fastapi_logs_service='$(SERVICE)'") \
 	$(if $(call given,LAST),-e "fastapi_logs_lines=$(LAST)") \
@@ -40,7 +43,7 @@ VARIABLES = \
 .PHONY: help
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
-	@echo 'On this machine, unless INVENTORY=inventory/mine names others. ARGS="--limit production" goes to ansible-playbook.'
+	@echo 'On this machine, unless INVENTORY=../inventory names others. ARGS="--limit production" goes to ansible-playbook.'
 
 $(BIN)/ansible-playbook: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

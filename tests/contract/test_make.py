@@ -27,6 +27,7 @@ NAMES = {
     "TARGET_TIME": ["fastapi_restore_target_time"],
     "IDENTITY": ["fastapi_restore_identity"],
     "CONFIRM": ["fastapi_restore_confirm", "fastapi_upgrade_confirm"],
+    "DATA": ["fastapi_remove_data"],
     "FILE": ["fastapi_status_file"],
     "SERVICE": ["fastapi_logs_service"],
     "LAST": ["fastapi_logs_lines"],

@@ -21,13 +21,14 @@ OURS, THEIRS = "#1f6f8b", "#b8b8b8"
 
 HEAD = """# Performance
 
-Made by `make bench`, which takes about half an hour; every number here is from `performance.json` beside it. What is timed was
+Made by `make bench`, which takes about half an hour; every number of the tables is from `performance.json` beside it, and what is said
+of them at the end from `tests/bench/notes.md`. What is timed was
 measured in pairs, ours and the other in turn, and the ratio is the median of the pairs' ratios, with the interval that holds the
 median in 95% of 10,000 samples drawn from the pairs. Sizes are bytes of `docker save`, plain or compressed by `gzip -6`.
 Everything ran on one machine, the load generator included.
 
-The others, in `tests/bench/baselines`: **naive**, the full image of Python, `COPY . .` and `pip install`, without an ignore file;
-**slim**, the same on the slim image; **template**, a single stage with uv on the full image, and `fastapi run` with four
+The others, in `tests/bench/baselines`: **naive** (`plain` on `full`), the full image of Python, `COPY . .` and `pip install`, without an ignore file;
+**slim** (`plain`), the same on the slim image; **template**, a single stage with uv on the full image, and `fastapi run` with four
 workers, as in the best known template for FastAPI; **role-naive**, a playbook with `copy`, four times `template`,
 `docker_image_build` with `rebuild: always`, and compose.
 """
@@ -43,7 +44,7 @@ def machine() -> dict[str, str]:
     return {
         "processors": f"{os.cpu_count()}, {processor[1] if processor else platform.machine()}",
         "memory": f"{info['MemTotal'] / 1e9:.0f} GB",
-        "system": f"{info['OperatingSystem']}, Linux {platform.release()}",
+        "system": f"{info['OperatingSystem']}, Linux {'.'.join(platform.release().split('.')[:2])}",
         "engine": f"Docker {info['ServerVersion']}, {lab.docker('buildx', 'version').split()[1]} (buildx), "
         f"Compose {lab.docker('compose', 'version', '--short')}",
         "ansible": lab.run("ansible", "--version").splitlines()[0],
@@ -125,7 +126,7 @@ def write(results: dict[str, dict[str, Any]]) -> None:
         timed = any("pairs" in row for row in found["rows"])
         text.append(
             f"{found['pairs']} pairs, " * timed
-            + f"load of the machine before: {found['load']:.1f}, {found['seconds']:.0f} s in all.\n"
+            + f"on {found['date']}, load of the machine before: {found['load']:.1f}, {found['seconds']:.0f} s in all.\n"
         )
         draw(name, found["charts"])
         text.append(f"![{name}](performance/{name}.svg)\n")

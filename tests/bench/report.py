@@ -21,16 +21,15 @@ OURS, THEIRS = "#1f6f8b", "#b8b8b8"
 
 HEAD = """# Performance
 
-Made by `make bench`, which takes about half an hour; every number of the tables is from `performance.json` beside it, and what is said
-of them at the end from `tests/bench/notes.md`. What is timed was
-measured in pairs, ours and the other in turn, and the ratio is the median of the pairs' ratios, with the interval that holds the
-median in 95% of 10,000 samples drawn from the pairs. Sizes are bytes of `docker save`, plain or compressed by `gzip -6`.
-Everything ran on one machine, the load generator included.
+Made by `make bench`, which takes about half an hour. Every number of the tables is from `performance.json` beside it; what is
+said of them at the end is from `tests/bench/notes.md`. What is timed was measured in pairs, ours and the other in turn, and the
+ratio is the median of the pairs' ratios, with the interval that holds the median in 95% of 10,000 samples drawn from the pairs.
+Sizes are bytes of `docker save`, plain or compressed by `gzip -6`. Everything ran on one machine, the load generator included.
 
-The others, in `tests/bench/baselines`: **naive** (`plain` on `full`), the full image of Python, `COPY . .` and `pip install`, without an ignore file;
-**slim** (`plain`), the same on the slim image; **template**, a single stage with uv on the full image, and `fastapi run` with four
-workers, as in the best known template for FastAPI; **role-naive**, a playbook with `copy`, four times `template`,
-`docker_image_build` with `rebuild: always`, and compose.
+The others, in `tests/bench/baselines`: **naive** (`plain` on `full`), the full image of Python, `COPY . .` and `pip install`,
+without an ignore file; **slim** (`plain`), the same on the slim image; **template**, a single stage with uv on the full image,
+and `fastapi run` with four workers, as in the best known template for FastAPI; **role-naive**, a playbook with `copy`, four
+times `template`, `docker_image_build` with `rebuild: always`, and compose.
 """
 
 

@@ -420,7 +420,7 @@ def test_a_rule_is_kept(found: Found, number: str) -> None:
     assert set(broken) == set(EXCEPTIONS.get(number, ((), ""))[0]), broken
 
 
-def test_folders_have_the_modes_and_owners_of_the_design(server) -> None:
+def test_folders_have_their_modes_and_owners(server) -> None:
     """What is in the stack's folder is root's, and secret where it has to be."""
     wanted = {
         "": "750 0", "bin": "750 0", "releases": "750 0", "secrets": "700 0", "secrets/database_password": "400 999",

@@ -64,7 +64,7 @@ def test_data_of_another_owner(server):
 
 @pytest.mark.parametrize(
     ("setting", "said"),
-    [({"wal_level": "minimal"}, 'requires wal_level "replica"'), ({"work_memory": "1MB"}, 'parameter "work_memory"')],
+    [({"wal_level": "minimal"}, "WAL streaming ("), ({"work_memory": "1MB"}, 'parameter "work_memory"')],
     ids=["together with others", "unknown"],
 )
 def test_settings_that_the_database_does_not_start_with(server, setting, said):

@@ -132,10 +132,11 @@ def main():
         passphrase = [path for path in [archive.passphrase_file(root)] if path.exists()]
         if passphrase:
             secrets = sorted({*secrets, *(root / "secrets").iterdir()} - {root / "secrets", *passphrase})
-        backups = [root / "backups"] if (root / "backups").exists() and any((root / "backups").iterdir()) else []
+        # What has a dot before its name is a lock, or what a run that was cut off has left.
+        backups = [folder for folder in below(root, "backups") if any(path.name[0] != "." for path in folder.iterdir())]
         files += [path for path in timers.own(name) if path.exists()]
         if data:
-            files += [*secrets, *below(root, releases.VOLUME)]
+            files += [*secrets, *below(root, releases.VOLUME), *(below(root, "backups") if not backups else [])]
         removed = [
             *(f"container {container}" for container in containers),
             *(f"network {network}" for network in networks),
@@ -158,7 +159,7 @@ def main():
             timers.removed(name)
             for path in files:
                 remove_path(path)
-    except docker_cli.EngineError as error:
+    except (docker_cli.EngineError, OSError) as error:
         module.fail_json(msg=f"The stack {name} could not be removed: {error}")
     finally:
         if not module.check_mode and root.is_dir():
@@ -166,9 +167,8 @@ def main():
     if data and removed and not backups and not module.check_mode:
         (root / lock.LAST_RUN).unlink(missing_ok=True)
         # Whatever else somebody keeps there stays.
-        for folder in (root / "backups", root):
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+        with contextlib.suppress(OSError):
+            root.rmdir()
     kept = [
         *(f"volume {volume}" for volume in volumes if not data),
         *(f"path {path}" for path in (passphrase + backups if data else secrets + passphrase + backups)),

@@ -320,6 +320,8 @@ def test_the_folder_of_another_stack_is_refused(tmp_path, absent):
 def test_a_removal_holds_the_lock_and_finds_it_held(tmp_path, absent, monkeypatch):
     (tmp_path / "releases").mkdir()
     (tmp_path / "secrets").mkdir()
+    (tmp_path / "backups").mkdir()
+    (tmp_path / "backups" / ".lock").touch()
     seen = []
     monkeypatch.setattr(stack_absent.timers, "removed", lambda name: seen.append(lock.read(tmp_path)["owner"]))
     assert lock.acquire(tmp_path, {"token": "t", "owner": "ann@laptop"}, time.time(), 60)[0]
@@ -330,7 +332,7 @@ def test_a_removal_holds_the_lock_and_finds_it_held(tmp_path, absent, monkeypatc
     assert seen == ["a removal"]
     assert lock.read(tmp_path) == {}
     # The data may go later.
-    assert absent(data=True)["removed"] == [f"path {tmp_path}/secrets"]
+    assert absent(data=True)["removed"] == [f"path {tmp_path}/{folder}" for folder in ("secrets", "backups")]
     assert not tmp_path.exists()
 
 

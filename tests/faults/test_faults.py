@@ -268,12 +268,13 @@ def test_killed_at_any_moment_the_next_run_converges(server, load, figure, kills
     """Killed at so many moments, clients asking, twice on end: the next run converges, no request fails, nothing is left over."""
     # The first one may have an image to build.
     server.deploy()
+    clients = load(connections=3, pause=0.1)
+    # Under the load of the kills, which come in parts of it.
     began = time.monotonic()
     server.run(lab_edition=server.next_edition())
     update = time.monotonic() - began
     chosen = random.Random(20)  # noqa: S311 (the same parts of an update in each run)
     moments = sorted(update * chosen.uniform(0.05, 1) for _ in range(kills))
-    clients = load(connections=3, pause=0.1)
     killed = taken_over = 0
     for pair in zip(moments[: kills // 2], moments[kills // 2 :], strict=True):
         for moment in pair:
@@ -291,7 +292,7 @@ def test_killed_at_any_moment_the_next_run_converges(server, load, figure, kills
     told = clients.stop()
     assert told["failures"] == 0, told
     assert killed >= kills * 3 // 4
-    assert taken_over >= kills // 10
+    assert taken_over >= kills // 6
     figure(f"{killed} kills, {taken_over} locks taken over in the end, {told['requests']} requests, none failed")
 
 

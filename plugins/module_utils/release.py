@@ -10,7 +10,6 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -215,22 +214,19 @@ def publish(root: Path, folder: Path, slot: str) -> None:
     if same_files(folder / STATIC, place):
         return
     if (folder / STATIC).is_dir():
-        shutil.copytree(folder / STATIC, partial, ignore=_leading_elsewhere(folder / STATIC))
+        shutil.copytree(
+            folder / STATIC,
+            partial,
+            ignore=lambda parent, names: [name for name in names if leads_elsewhere(Path(parent, name), folder / STATIC)],
+        )
     shutil.rmtree(place, ignore_errors=True)
     if partial.is_dir():
         partial.rename(place)
 
 
-def _leading_elsewhere(folder: Path) -> Callable[[str, list[str]], list[str]]:
-    """Return what names the links to anything but a file below the folder, which the front door would follow to its own."""
-    base = folder.resolve()
-
-    def names(parent: str, entries: list[str]) -> list[str]:
-        links = [name for name in entries if Path(parent, name).is_symlink()]
-        found = {name: Path(parent, name).resolve() for name in links}
-        return [name for name in links if not (found[name].is_file() and found[name].is_relative_to(base))]
-
-    return names
+def leads_elsewhere(path: Path, folder: Path) -> bool:
+    """Tell whether a path is a link to anything but a file below the folder, which the front door would follow to its own."""
+    return path.is_symlink() and not (path.is_file() and path.resolve().is_relative_to(folder.resolve()))
 
 
 def same_files(one: Path, other: Path) -> bool:

@@ -33,6 +33,7 @@ from ansible_collections.drydock.stack.plugins.module_utils.release import (
     STATIC,
     UNFILLED,
     VOLUME_TOKEN,
+    leads_elsewhere,
 )
 from ansible_collections.drydock.stack.plugins.module_utils.settings import SECRET_SETTINGS, postgres_major, postgres_mount
 from ansible_collections.drydock.stack.plugins.module_utils.source import NEVER, Source, SourceError, read_source
@@ -162,8 +163,11 @@ class Renderer:
                 "name a folder below fastapi_workdir, or leave it out."
             )
         for path in served:
-            if (self.source.root / path).is_symlink():
-                _check_static_link(self.source.root / inner, path.removeprefix(f"{inner}/"))
+            if leads_elsewhere(self.source.root / path, self.source.root / inner):
+                raise SourceError(
+                    f"fastapi_static_dir holds the symlink {path.removeprefix(f'{inner}/')} to "
+                    f"{(self.source.root / path).readlink()}, which is no file below it; use a copy in its place."
+                )
         return [Entry(path=STATIC, link=f"source/{inner}")]
 
     def migrate(self) -> list[str]:
@@ -188,16 +192,6 @@ class Renderer:
     def attributes(self, path: str) -> dict[str, Any]:
         file = self.source.root / path
         return {"link": str(file.readlink())} if file.is_symlink() else {"executable": bool(file.stat().st_mode & 0o100)}
-
-
-def _check_static_link(folder: Path, name: str) -> None:
-    """Raise SourceError for a link that leads to something else than a file of the folder, as the front door has a copy of it."""
-    found = (folder / name).resolve()
-    if not found.is_file() or not found.is_relative_to(folder.resolve()):
-        raise SourceError(
-            f"fastapi_static_dir holds the symlink {name} to {(folder / name).readlink()}, which is no file below it; "
-            "use a copy in its place."
-        )
 
 
 def application(settings: Mapping[str, Any], engine: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, str]]:

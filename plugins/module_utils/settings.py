@@ -310,13 +310,21 @@ def _root(value: str) -> str | None:
     return _folder(value, "/opt/shop")
 
 
+def _normal(path: str) -> str:
+    """Return an absolute path in the one way to write it."""
+    return posixpath.normpath(f"/{path.lstrip('/')}")
+
+
+def _is_of_the_system(path: str) -> bool:
+    return _normal(path) == "/" or SYSTEM_FOLDERS.fullmatch(_normal(path)) is not None
+
+
 def _folder(value: str, example: str) -> str | None:
     """A folder on the host that is the stack's own: what it has in it, its owner and its mode are changed."""
     parts = value.rstrip("/").split("/")
     if not value.startswith("/") or {"..", "."} & {*parts} or UNFIT_FOR_A_FOLDER.search(value) or value != value.strip():
         return f"use an absolute path without '..', outer spaces and any of : , \" $ % \\, such as {example}."
-    folder = posixpath.normpath(f"/{value.lstrip('/')}")
-    if folder == "/" or folder in SHARED_FOLDERS or SYSTEM_FOLDERS.fullmatch(folder):
+    if _is_of_the_system(value) or _normal(value) in SHARED_FOLDERS:
         return f"use a folder of the stack's own, outside those of the system, such as {example}."
     return _short(value)
 
@@ -660,8 +668,7 @@ def _target_time(value: str) -> str | None:
 
 def _copy_to(value: str) -> str | None:
     if value.startswith("/") and ".." not in value.split("/"):
-        folder = posixpath.normpath(f"/{value.lstrip('/')}")
-        if folder == "/" or SYSTEM_FOLDERS.fullmatch(folder):
+        if _is_of_the_system(value):
             return "use a folder outside those of the system, such as /mnt/backups/shop."
         return _short(value)
     if RCLONE_PLACE.fullmatch(value):
@@ -872,7 +879,7 @@ def _together(settings: Mapping[str, Any]) -> Iterator[str]:
 
 def _is_below(path: str, folder: str) -> bool:
     """Tell whether a path is a folder, or below it; a place elsewhere, such as offsite:shop, is not."""
-    return path.startswith("/") and f"{posixpath.normpath(path)}/".startswith(f"{posixpath.normpath(folder)}/")
+    return path.startswith("/") and f"{_normal(path)}/".startswith(f"{_normal(folder)}/")
 
 
 def _migrator(settings: Mapping[str, Any]) -> Iterator[str]:
